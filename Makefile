@@ -1,0 +1,62 @@
+# make demo    everything on this machine, with nothing but Python: Kafka, a simulated shift, the wall
+# make check   what CI runs
+# make setup   only the virtual environment and the embedded Kafka; then .venv/bin/callgauge
+# make bench   throughput against a bare loop and against Faust one event at a time
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo check lint test bench generate lock clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "callgauge needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+setup: $(VENV)/.runtime
+	@$(BIN)/callgauge kafka --prepare
+
+dev: $(VENV)/.dev
+	@$(BIN)/callgauge kafka --prepare
+
+demo: setup
+	@$(BIN)/callgauge demo $(DEMO_ARGS)
+
+check: dev lint test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: dev
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+bench: dev
+	$(BIN)/python -m bench
+
+generate: $(VENV)/.dev
+	$(BIN)/python -m tools.generate
+
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --extra kafka --group build pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --extra kafka --group dev pyproject.toml --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
