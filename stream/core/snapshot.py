@@ -1,0 +1,77 @@
+"""What a reader gets: one immutable, consistent view of everything this process may export.
+
+The exporter, the page and the terminal table read these values and nothing else. Times are integer milliseconds since
+the epoch, spans integer milliseconds; ratios are left to ``stream.core.kpi``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class WindowView:
+    """Sums over one window of one queue: ``{field: value}`` (see ``stream.core.fields``), [start, end)."""
+
+    start_ms: int
+    end_ms: int
+    counts: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramView:
+    """Observations by upper bound, not cumulated; ``counts`` has one more entry than ``bounds_ms``, for +Inf."""
+
+    bounds_ms: tuple[int, ...]
+    counts: tuple[int, ...]
+    sum_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """One queue: totals since the beginning, now, and its windows by label (`5m`, ..., `interval`, `day`)."""
+
+    queue: str
+    totals: Mapping[int, int]
+    histograms: Mapping[str, HistogramView]
+    waiting: int
+    waiting_past_target: int
+    in_progress: int
+    oldest_waiting_at_ms: int | None
+    windows: Mapping[str, WindowView]
+    trend: tuple[WindowView, ...]  # the last intervals, oldest first, the current one last
+    target_ms: int
+    objective: float
+    abandonment_limit: float
+    wait_limit_ms: int
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineView:
+    """What became of the records that were read, and where the process stands."""
+
+    events: Mapping[str, int] = field(default_factory=dict)  # applied, by event type
+    rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
+    late: int = 0
+    duplicate: int = 0
+    anomalous: Mapping[str, int] = field(default_factory=dict)  # by kind
+    holes: int = 0  # batches dropped because records before them were missing
+    gaps: int = 0  # holes that turned out to be in the log itself
+    lag_records: Mapping[tuple[str, int], int] = field(default_factory=dict)  # (topic, partition)
+    last_event_at_ms: int | None = None
+    checkpoint_at_ms: Mapping[int, int] = field(default_factory=dict)  # wall clock, by source partition
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything at one moment. ``clock_ms`` is the board's clock, None until every source partition was heard."""
+
+    clock_ms: int | None
+    queues: tuple[QueueView, ...]  # sorted by name
+    over_limit: int  # contacts counted under ``__other__``
+    pipeline: PipelineView
+    ready: bool
+    not_ready_reason: str  # one line; empty when ready
+    healthy: bool
+    unhealthy_reason: str
+    taken_at_ms: int  # wall clock
