@@ -34,9 +34,10 @@ SCHEMA_VERSION_DEFAULT: Final = 1
 # Seconds end at 59: a leap second has no millisecond of its own since the epoch. [0-9] and not \d, which
 # would take the digits of every script.
 AT_PATTERN: Final = (
-    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-    rf"(\.[0-9]{{1,{limits.AT_FRACTION_DIGITS_MAX}}})?"
-    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+    r"^([0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]))[Tt ]"
+    r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])"
+    rf"(?:\.([0-9]{{1,{limits.AT_FRACTION_DIGITS_MAX}}}))?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])$"
 )
 _AT: Final = re.compile(AT_PATTERN)
 _EPOCH_DAY: Final = dt.date(1970, 1, 1).toordinal()
@@ -47,11 +48,12 @@ _MINUTE_MS: Final = 60_000
 _Optional = TypeVar("_Optional", str, int)
 
 
-# A stream carries the events of today and, in a replay, of a few neighbouring days.
-@functools.lru_cache(maxsize=64)
-def _day_start_ms(date: str) -> int:
-    """Milliseconds from the epoch to the start of that day in UTC; ValueError for a day no calendar has."""
-    return (dt.date.fromisoformat(date).toordinal() - _EPOCH_DAY) * _DAY_MS
+# The events of a stream share a few minutes; a replay of unsorted history shares fewer, and loses only time.
+@functools.lru_cache(maxsize=1024)
+def _minute_start_ms(date: str, hour: str, minute: str) -> int:
+    """Milliseconds from the epoch to that minute in UTC; ValueError for a day that no calendar has."""
+    day = dt.date.fromisoformat(date).toordinal() - _EPOCH_DAY
+    return day * _DAY_MS + int(hour) * _HOUR_MS + int(minute) * _MINUTE_MS
 
 
 def instant_ms(text: str) -> int:
@@ -61,21 +63,15 @@ def instant_ms(text: str) -> int:
     fraction beyond the third are cut off, never rounded, so an instant cannot move into the next bucket.
     `-00:00` is UTC. The result may lie outside the bounds of `at`. Anything else is a ValueError.
     """
-    # A trailing newline would pass `$`; the length of the match settles it.
-    match = _AT.match(text)
-    if match is None or match.end() != len(text):
+    match = _AT.fullmatch(text)
+    if match is None:
         raise ValueError("not an RFC 3339 instant with an offset")
-    at_ms = (
-        _day_start_ms(text[:10])
-        + int(text[11:13]) * _HOUR_MS
-        + int(text[14:16]) * _MINUTE_MS
-        + int(text[17:19]) * 1_000
-    )
-    fraction, offset = match[4], match[5]
+    date, hour, minute, second, fraction, offset = match.groups()
+    at_ms = _minute_start_ms(date, hour, minute) + int(second) * 1_000
     if fraction is not None:
-        at_ms += int(fraction[1:4].ljust(3, "0"))
-    if len(offset) > 1:
-        offset_ms = int(offset[1:3]) * _HOUR_MS + int(offset[4:6]) * _MINUTE_MS
+        at_ms += int(fraction[:3].ljust(3, "0"))
+    if offset[1:]:
+        offset_ms = int(offset[1:3]) * _HOUR_MS + int(offset[4:]) * _MINUTE_MS
         at_ms += offset_ms if offset[0] == "-" else -offset_ms
     return at_ms
 
@@ -126,10 +122,15 @@ InstantMs = Annotated[
 ]
 
 
+def name_of(model: type[Any]) -> str:
+    """Return the name that readers know: the struct's, and the schema's title."""
+    return model.__name__.removesuffix("Model")
+
+
 class CallEvent(BaseModel):
     """What every event says: which contact, when."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, model_title_generator=name_of)
 
     call_id: CallId = Field(description="The contact; also the record's key.")
     at: InstantMs = Field(

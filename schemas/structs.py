@@ -19,7 +19,7 @@ import msgspec
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from schemas.events import EVENT_TYPES, MODELS, CallEvent
+from schemas.events import EVENT_TYPES, MODELS, CallEvent, name_of
 
 if TYPE_CHECKING:
 
@@ -243,7 +243,7 @@ def _derived_struct(model: type[CallEvent]) -> type[Event]:
     names = [name for name in model.model_fields if name != "type"]
     kind = MODELS.index(model)
     struct: Any = msgspec.defstruct(
-        model.__name__.removesuffix("Model"),
+        name_of(model),
         [_derived_field(name, model.model_fields[name]) for name in names],
         bases=(Event,),
         module=__name__,
