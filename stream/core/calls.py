@@ -1,0 +1,569 @@
+"""Stage 1: the records of one source partition become calls, and calls become cells.
+
+Theory of operation. The state is a function of the log's prefix up to ``applied_offset`` and of nothing else: how the
+records were cut into batches, when something was published or saved, and what the wall clock said have no influence.
+Time is the stream's own: the largest event time accepted so far. Only a record moves it, and when it moves, whatever got
+too old by then is looked at first (``_reviews``, a heap of stream times with a call each).
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from schemas import EVENT_TYPES, STRUCTS, Event, Rejected, RejectReason, decode
+from stream.core import fields as f
+from stream.core.call import (
+    KIND,
+    LATE_CONVERSATION,
+    LATE_WAIT,
+    NEVER,
+    OFFERED,
+    TALKING,
+    TALKING_AND_WAITING,
+    WAITING,
+    Call,
+    Entry,
+    Machine,
+    canonical,
+    closes_visit,
+    follows,
+)
+from stream.core.cells import Book, Cell, Ledger
+from stream.core.checkpoint import CheckpointError, seal, unseal
+from stream.core.rules import FoldRules, Formula, QueueRule
+from stream.core.snapshot import PipelineView
+from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
+
+MAGIC: Final = b"cgS1"
+LATE: Final = "late"
+_CLOSES_WAIT: Final = frozenset(KIND[name] for name in ("queued", "answered", "abandoned", "left"))
+_CLOSES_CONVERSATION: Final = frozenset(KIND[name] for name in ("ended", "wrap_up"))
+_NO_TIME: Final = -NEVER
+
+
+class Record(Protocol):
+    """A record as Kafka hands it over."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int | None: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A record that is kept in a topic of its own: late, or rejected for a reason."""
+
+    record: Record
+    late: bool
+    reason: str
+    where: str
+
+
+class CallsStage:
+    """The state of one source partition, and its fold."""
+
+    def __init__(self, partition: int, rules: FoldRules) -> None:
+        self.partition = partition
+        self.applied_offset = -1
+        self._rules = rules
+        self._stream_time_ms = _NO_TIME
+        self._calls: dict[str, Call] = {}
+        self._reviews: list[tuple[int, str]] = []
+        self._next_review_ms = NEVER
+        self._book = Book(
+            rules.bucket_ms, rules.histogram_bounds_ms, len(EVENT_TYPES), by_arrival=rules.by_arrival
+        )
+        self._machine = Machine(rules, self._book)
+        self._names: dict[str | None, Ledger] = {}  # queue as an event names it -> where it counts
+        self._rejected: dict[str, int] = {}
+        self._late = 0
+
+    @property
+    def stream_time_ms(self) -> int | None:
+        """The largest event time accepted; None before the first."""
+        return None if self._stream_time_ms == _NO_TIME else self._stream_time_ms
+
+    # --- the fold ------------------------------------------------------------------------------------------------
+
+    def fold(self, records: Sequence[Record]) -> list[SetAside]:
+        """Take records in the order of their offsets; those at or below ``applied_offset`` are skipped.
+
+        Never raises on what is in a record. Returns those that must be kept aside.
+        """
+        aside: list[SetAside] = []
+        applied_offset = self.applied_offset
+        future_skew_ms, grace_ms = self._rules.future_skew_ms, self._rules.grace_ms
+        names, calls = self._names, self._calls
+        for record in records:
+            offset = record.offset
+            if offset <= applied_offset:
+                continue
+            applied_offset = offset
+            event = decode(record.value)
+            if isinstance(event, Rejected):
+                self._reject(aside, record, event.reason, event.where)
+                continue
+            key, call_id, at_ms = record.key, event.call_id, event.at
+            if key is None:
+                self._reject(aside, record, RejectReason.NO_KEY, "")
+                continue
+            if key != call_id.encode():
+                self._reject(aside, record, RejectReason.KEY_MISMATCH, "call_id")
+                continue
+            timestamp_ms = record.timestamp
+            if timestamp_ms is not None and 0 <= timestamp_ms < at_ms - future_skew_ms:
+                self._reject(aside, record, RejectReason.FUTURE, "at")
+                continue
+            if at_ms > self._stream_time_ms:
+                self._stream_time_ms = at_ms
+                if at_ms > self._next_review_ms:
+                    self._review()
+            elif at_ms < self._stream_time_ms - grace_ms:
+                self._late += 1
+                aside.append(SetAside(record, True, LATE, "at"))
+                self._fold_late(event)
+                continue
+            ledger = names.get(event.queue)
+            if ledger is None:
+                ledger = self._ledger(event.queue, at_ms)
+            call = calls.get(call_id)
+            if call is None:
+                call = calls[call_id] = Call(call_id)
+            self._take(call, (at_ms, event.kind, event, ledger, ledger.rule))
+        self.applied_offset = applied_offset
+        return aside
+
+    def _take(self, call: Call, entry: Entry) -> None:
+        if follows(call, entry[0], entry[1]):
+            self._machine.step(call, entry, None)
+            call.entries.append(entry)
+            # The event may be older than the stream: what got too old in between must not wait for a later record.
+            if call.age_at_ms < self._stream_time_ms:
+                self._machine.advance(call, self._stream_time_ms)
+        else:
+            self._fold_again(call, entry)
+        due_ms = call.due_at_ms(self._rules)
+        if due_ms < call.review_at_ms:
+            self._schedule(call, min(due_ms, entry[0] + 2 * self._rules.grace_ms))
+
+    def _fold_again(self, call: Call, entry: Entry) -> None:
+        """Insert an event that came out of order: take back what the call counted, and fold it anew."""
+        machine, book, now_ms = self._machine, self._book, self._stream_time_ms
+        machine.advance(call, now_ms)
+        self._deregister(call)
+        book.sign = -1
+        machine.fold(Call(call.call_id), call.entries, now_ms)
+        book.sign = 1
+        entries = canonical([*call.entries, entry])
+        fresh = Call(call.call_id)
+        fresh.review_at_ms = call.review_at_ms
+        machine.fold(fresh, entries, now_ms)
+        fresh.entries = entries
+        for name in Call.__slots__:
+            _copy_slot(name, fresh, call)
+
+    def _deregister(self, call: Call) -> None:
+        if call.phase in (WAITING, TALKING_AND_WAITING):
+            del call.visit_ledger.waiting[call.call_id]
+        elif call.phase == OFFERED:
+            bucket = call.offer_at_ms // self._rules.bucket_ms
+            self._book.offers[bucket] -= 1
+            if not self._book.offers[bucket]:
+                del self._book.offers[bucket]
+
+    def _fold_late(self, event: Event) -> None:
+        """Close what a late event closes, at the stream's time, so that nobody waits for ever."""
+        call = self._calls.get(event.call_id)
+        if call is None:
+            return
+        if event.kind in _CLOSES_WAIT:
+            kind = LATE_WAIT
+            closes = call.phase in (WAITING, TALKING_AND_WAITING) and closes_visit(call, event)
+        else:
+            kind = LATE_CONVERSATION
+            closes = event.kind in _CLOSES_CONVERSATION and call.phase in (TALKING, TALKING_AND_WAITING)
+        if closes:
+            ledger = self._ledger(event.queue, event.at)
+            self._take(call, (self._stream_time_ms, kind, event, ledger, ledger.rule))
+
+    def _reject(self, aside: list[SetAside], record: Record, reason: RejectReason, where: str) -> None:
+        self._rejected[reason] = self._rejected.get(reason, 0) + 1
+        aside.append(SetAside(record, False, reason, where))
+
+    def _ledger(self, queue: str | None, at_ms: int) -> Ledger:
+        """Find where a queue counts; beyond ``queues_max`` that is the queue of all others."""
+        ledger = self._names.get(queue)
+        if ledger is not None:
+            return ledger
+        name = f.UNROUTED if queue is None else queue
+        ledgers = self._book.ledgers
+        if name not in ledgers and name != f.UNROUTED and not self._admits(name):
+            name = f.OTHER
+        ledger = ledgers.get(name)
+        if ledger is None:
+            bounds = len(self._rules.histogram_bounds_ms)
+            ledger = ledgers[name] = Ledger(name, self._rules.rule(name), bounds, at_ms)
+        if name != f.OTHER or queue == f.OTHER:
+            self._names[queue] = ledger  # names beyond the limit are not remembered: there is no end of them
+        return ledger
+
+    def _admits(self, name: str) -> bool:
+        own = sum(1 for known in (f.UNROUTED, f.OTHER) if known in self._book.ledgers)
+        return name in self._rules.queues or len(self._book.ledgers) - own < self._rules.queues_max
+
+    # --- stream time ---------------------------------------------------------------------------------------------
+
+    def _schedule(self, call: Call, at_ms: int) -> None:
+        call.review_at_ms = at_ms
+        heapq.heappush(self._reviews, (at_ms, call.call_id))
+        self._next_review_ms = self._reviews[0][0]
+
+    def _review(self) -> None:
+        """Look at the calls in which something got too old, or which can be dropped."""
+        now_ms, rules = self._stream_time_ms, self._rules
+        while self._reviews and self._reviews[0][0] < now_ms:
+            at_ms, call_id = heapq.heappop(self._reviews)
+            call = self._calls.get(call_id)
+            if call is None or call.review_at_ms != at_ms:
+                continue  # looked at already, or dropped
+            self._machine.advance(call, now_ms)
+            due_ms = call.due_at_ms(rules)
+            if call.rests() and due_ms < now_ms:
+                del self._calls[call_id]
+            else:
+                self._schedule(call, due_ms)
+        self._next_review_ms = self._reviews[0][0] if self._reviews else NEVER
+
+    def final_before_ms(self) -> int:
+        """Return the time before which no cell can change: one grace back, two where an open offer may still count."""
+        if self._stream_time_ms == _NO_TIME:
+            return 0
+        grace_ms, bucket_ms = self._rules.grace_ms, self._rules.bucket_ms
+        final_ms = self._stream_time_ms - grace_ms
+        if self._book.offers:
+            final_ms = max(final_ms - grace_ms, min(final_ms, min(self._book.offers) * bucket_ms))
+        return max(0, final_ms // bucket_ms * bucket_ms)
+
+    # --- what others see -----------------------------------------------------------------------------------------
+
+    def publish(self, as_of_ms: int | None, *, caught_up: bool) -> list[bytes]:
+        """Return one publication for each shard: what changed since the last one, and the watermark.
+
+        The caller sends them all and waits for the deliveries before it calls again.
+        """
+        updates: list[list[QueueUpdate]] = [[] for _ in range(self._rules.shards)]
+        for ledger in self._book.changed.values():
+            ledger.settle()
+            updates[shard_of(ledger.name, self._rules.shards)].append(_update(ledger))
+            ledger.changed.clear()
+        self._book.changed.clear()
+        final_before_ms = self.final_before_ms()
+        self._book.forget_before(final_before_ms // self._rules.bucket_ms)
+        return [
+            encode_publication(
+                Publication(
+                    PUBLICATION_VERSION,
+                    self.partition,
+                    self.applied_offset,
+                    self.stream_time_ms,
+                    final_before_ms,
+                    as_of_ms,
+                    caught_up,
+                    queues,
+                )
+            )
+            for queues in updates
+        ]
+
+    def tally(self) -> PipelineView:
+        """Return what became of the records of this partition."""
+        book = self._book
+        return PipelineView(
+            events=dict(zip(EVENT_TYPES, book.applied, strict=True)),
+            rejected=dict(self._rejected),
+            late=self._late,
+            duplicate=book.duplicates,
+            anomalous=dict(zip(f.ANOMALIES, book.anomalies, strict=True)),
+            last_event_at_ms=self.stream_time_ms,
+        )
+
+    def cells(self) -> dict[tuple[str, int], dict[int, int]]:
+        """Return the cells still held, as {(queue, bucket's start in ms): counts}; empty ones left out."""
+        return {
+            (ledger.name, bucket * self._rules.bucket_ms): value
+            for ledger in self._book.ledgers.values()
+            for bucket, cell in ledger.cells.items()
+            if (value := cell.value())
+        }
+
+    def totals(self) -> dict[str, dict[int, int]]:
+        """Return the sums since the beginning, by queue; zeros left out."""
+        totals = {}
+        for ledger in self._book.ledgers.values():
+            ledger.settle()
+            if counts := {field: count for field, count in ledger.totals.items() if count}:
+                totals[ledger.name] = counts
+        return totals
+
+    def histograms(self) -> dict[str, dict[str, list[int]]]:
+        """Return the histograms, by queue and name: observations by bound, the last beyond all bounds."""
+        return {
+            ledger.name: dict(zip(f.HISTOGRAM_NAMES, (list(counts) for counts in ledger.histograms), strict=True))
+            for ledger in self._book.ledgers.values()
+            if any(map(any, ledger.histograms))
+        }
+
+    def now(self) -> dict[str, tuple[int, int, int | None]]:
+        """Return, by queue: waiting, in progress, and when the oldest waiting visit was queued."""
+        totals = self.totals()
+        return {
+            name: (
+                len(ledger.waiting),
+                totals[name].get(f.ANSWERED, 0) - totals[name].get(f.CONVERSATIONS_ENDED, 0),
+                ledger.oldest_waiting_at_ms(),
+            )
+            for name, ledger in self._book.ledgers.items()
+            if name in totals
+        }
+
+    # --- state to bytes ------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Return the whole state; equal states give equal bytes."""
+        return seal(MAGIC, _State.of(self))
+
+    @classmethod
+    def load(cls, data: bytes, partition: int, rules: FoldRules) -> "CallsStage":
+        """Make a stage from ``dump``'s bytes. Calls keep the rules they were counted by. Raises CheckpointError."""
+        state = unseal(MAGIC, data, _State)
+        if state.partition != partition:
+            raise CheckpointError(f"checkpoint is of partition {state.partition}, not of {partition}")
+        stage = cls(partition, rules)
+        state.into(stage)
+        return stage
+
+
+def _copy_slot(name: str, source: Call, target: Call) -> None:
+    if hasattr(source, name):
+        setattr(target, name, getattr(source, name))
+
+
+def _update(ledger: Ledger) -> QueueUpdate:
+    cells = []
+    for bucket in ledger.changed:
+        cell = ledger.cells[bucket]
+        cell.unsent = False
+        cells.append((bucket, cell.value()))
+    return QueueUpdate(
+        ledger.name,
+        ledger.first_at_ms,
+        ledger.oldest_waiting_at_ms(),
+        ledger.totals,
+        ledger.histograms,
+        cells,
+    )
+
+
+# --- the layout of a checkpoint ---------------------------------------------------------------------------------------
+
+_RuleState = tuple[int, int, str]
+
+
+class _EntryState(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
+    at_ms: int
+    kind: int  # beyond the event types: what a late event closed
+    rule: int  # index in the state's rules
+    event_kind: int
+    event_at_ms: int
+    channel: str
+    schema_version: int
+    event_id: str | None = None
+    queue: str | None = None
+    agent: str | None = None
+    reason: str | None = None
+    duration_ms: int | None = None
+    over_limit: bool = False  # counts under the queue of all others
+
+
+class _LedgerState(msgspec.Struct, array_like=True, gc=False):
+    name: str
+    first_at_ms: int
+    totals: dict[int, int]
+    histograms: list[list[int]]
+    cells: list[tuple[int, dict[int, int], dict[int, int]]]  # bucket, counts, waits
+
+
+class _State(msgspec.Struct, array_like=True, gc=False):
+    partition: int
+    applied_offset: int
+    stream_time_ms: int | None
+    bucket_ms: int
+    bounds_ms: list[int]
+    rules: list[_RuleState]
+    calls: list[tuple[str, list[_EntryState]]]
+    ledgers: list[_LedgerState]
+    applied: list[int]
+    duplicates: int
+    anomalies: list[int]
+    rejected: dict[str, int]
+    late: int
+
+    @classmethod
+    def of(cls, stage: CallsStage) -> "_State":
+        """Describe a stage, everything in a fixed order."""
+        book = stage._book
+        indexes: dict[_RuleState, int] = {}
+
+        def rule_index(rule: QueueRule) -> int:
+            return indexes.setdefault(_rule_state(rule), len(indexes))
+
+        calls = [
+            (call_id, [_entry_state(entry, rule_index(entry[4])) for entry in stage._calls[call_id].entries])
+            for call_id in sorted(stage._calls)
+        ]
+        return cls(
+            stage.partition,
+            stage.applied_offset,
+            stage.stream_time_ms,
+            stage._rules.bucket_ms,
+            list(stage._rules.histogram_bounds_ms),
+            list(indexes),
+            calls,
+            [_ledger_state(book.ledgers[name]) for name in sorted(book.ledgers)],
+            book.applied,
+            book.duplicates,
+            book.anomalies,
+            dict(sorted(stage._rejected.items())),
+            stage._late,
+        )
+
+    def into(self, stage: CallsStage) -> None:
+        """Restore a stage that is still empty."""
+        if self.bucket_ms != stage._rules.bucket_ms:
+            raise CheckpointError(f"checkpoint has buckets of {self.bucket_ms} ms, not {stage._rules.bucket_ms}")
+        stage.applied_offset = self.applied_offset
+        if self.stream_time_ms is not None:
+            stage._stream_time_ms = self.stream_time_ms
+        for state in self.ledgers:
+            rule, bounds = stage._rules.rule(state.name), len(stage._rules.histogram_bounds_ms)
+            stage._book.ledgers[state.name] = Ledger(state.name, rule, bounds, state.first_at_ms)
+        self._restore_calls(stage)
+        self._restore_book(stage)
+
+    def _restore_calls(self, stage: CallsStage) -> None:
+        """Fold every call again: that gives its machine. What this counts is replaced by ``_restore_book``."""
+        rules = [QueueRule(target_ms, short_ms, Formula(formula)) for target_ms, short_ms, formula in self.rules]
+        for call_id, states in self.calls:
+            call = Call(call_id)
+            call.entries = [_entry(state, call_id, stage, rules[state.rule]) for state in states]
+            stage._machine.fold(call, call.entries, stage._stream_time_ms)
+            stage._calls[call_id] = call
+            stage._schedule(call, call.due_at_ms(stage._rules))
+
+    def _restore_book(self, stage: CallsStage) -> None:
+        book = stage._book
+        book.buckets.clear()
+        book.changed.clear()
+        for state in self.ledgers:
+            ledger = book.ledgers[state.name]
+            ledger.totals.clear()
+            ledger.totals.update(state.totals)
+            ledger.histograms = [
+                _rebound(counts, self.bounds_ms, stage._rules.histogram_bounds_ms) for counts in state.histograms
+            ]
+            ledger.cells.clear()
+            ledger.changed.clear()
+            for bucket, counts, waits in state.cells:
+                cell = book.cell(ledger, bucket * self.bucket_ms)  # unsent: what was sent last may have been lost
+                cell.counts.update(counts)
+                cell.settled = dict(counts)
+                cell.waits = waits
+        book.applied = self.applied
+        book.duplicates = self.duplicates
+        book.anomalies = self.anomalies
+        stage._rejected = self.rejected
+        stage._late = self.late
+
+
+def _rule_state(rule: QueueRule) -> _RuleState:
+    return rule.target_ms, rule.short_abandon_ms, str(rule.formula)
+
+
+def _entry_state(entry: Entry, rule: int) -> _EntryState:
+    at_ms, kind, event, ledger, _ = entry
+    return _EntryState(
+        at_ms,
+        kind,
+        rule,
+        event.kind,
+        event.at,
+        event.channel,
+        event.schema_version,
+        event.event_id,
+        event.queue,
+        event.agent,
+        event.reason,
+        event.duration_ms,
+        event.queue is not None and ledger.name != event.queue,
+    )
+
+
+_OPTIONAL: Final = ("queue", "agent", "reason", "duration_ms")
+_MAKERS: Final[tuple[Callable[..., Event], ...]] = tuple(STRUCTS.values())
+_OWN_FIELDS: Final = tuple(
+    tuple(name for name in _OPTIONAL if name in struct.__struct_fields__) for struct in STRUCTS.values()
+)
+
+
+def _entry(state: _EntryState, call_id: str, stage: CallsStage, rule: QueueRule) -> Entry:
+    own = {name: getattr(state, name) for name in _OWN_FIELDS[state.event_kind]}
+    event = _MAKERS[state.event_kind](
+        call_id=call_id,
+        at=state.event_at_ms,
+        event_id=state.event_id,
+        channel=state.channel,
+        schema_version=state.schema_version,
+        **own,
+    )
+    if state.over_limit:
+        ledger = stage._book.ledgers[f.OTHER]
+    else:
+        ledger = stage._ledger(state.queue, state.at_ms)
+    return state.at_ms, state.kind, event, ledger, rule
+
+
+def _ledger_state(ledger: Ledger) -> _LedgerState:
+    ledger.settle()
+    return _LedgerState(
+        ledger.name,
+        ledger.first_at_ms,
+        {field: count for field, count in sorted(ledger.totals.items()) if count},
+        ledger.histograms,
+        [(bucket, *_cell_state(ledger.cells[bucket])) for bucket in sorted(ledger.cells)],
+    )
+
+
+def _cell_state(cell: Cell) -> tuple[dict[int, int], dict[int, int]]:
+    return (
+        {field: count for field, count in sorted(cell.counts.items()) if count},
+        {wait_ms: count for wait_ms, count in sorted(cell.waits.items()) if count},
+    )
+
+
+def _rebound(counts: list[int], old_bounds: list[int], new_bounds: Sequence[int]) -> list[int]:
+    """Give a histogram other bounds. A count goes to the first new bound that surely holds it, so none shrinks a wait."""
+    if list(new_bounds) == old_bounds:
+        return counts
+    moved = [0] * (len(new_bounds) + 1)
+    for bound, count in zip([*old_bounds, NEVER], counts, strict=True):
+        place = next((index for index, new in enumerate(new_bounds) if new >= bound), len(new_bounds))
+        moved[place] += count
+    return moved

@@ -1,0 +1,135 @@
+"""What stage 1 counts into: a ledger for each queue, a cell for each bucket in it.
+
+Cells are absolute: a reader replaces what it had, so sending one twice is harmless. A cell leaves stage 1 once its
+bucket is final and sent; the ledger's totals keep what it counted.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+
+from stream.core import fields as f
+from stream.core.rules import QueueRule
+
+
+class Cell:
+    """The counts of one queue in one bucket."""
+
+    __slots__ = ("counts", "settled", "unsent", "waits")
+
+    def __init__(self) -> None:
+        self.counts: defaultdict[int, int] = defaultdict(int)
+        self.waits: dict[int, int] = {}  # waits that ended here, by length: a maximum cannot be taken back, a count can
+        self.settled: dict[int, int] = {}  # what the ledger's totals have of it
+        self.unsent = False
+
+    def value(self) -> dict[int, int]:
+        """Return the counts without zeros, the longest wait among them."""
+        value = {field: count for field, count in self.counts.items() if count}
+        longest_ms = max((wait_ms for wait_ms, count in self.waits.items() if count), default=None)
+        if longest_ms is not None:
+            value[f.LONGEST_WAIT_MS] = longest_ms
+        return value
+
+
+class Ledger:
+    """Everything that stage 1 knows of one queue in one source partition."""
+
+    __slots__ = ("cells", "changed", "first_at_ms", "histograms", "name", "rule", "totals", "waiting", "waiting_in_order")
+
+    def __init__(self, name: str, rule: QueueRule, bounds: int, first_at_ms: int) -> None:
+        self.name = name
+        self.rule = rule
+        self.first_at_ms = first_at_ms
+        self.cells: dict[int, Cell] = {}  # by bucket
+        self.changed: list[int] = []  # buckets whose cell is unsent
+        self.totals: defaultdict[int, int] = defaultdict(int)
+        self.histograms = [[0] * (bounds + 1) for _ in f.HISTOGRAM_NAMES]
+        self.waiting: dict[str, int] = {}  # call_id -> queued at, in order of it while waiting_in_order
+        self.waiting_in_order = True
+
+    def oldest_waiting_at_ms(self) -> int | None:
+        """Return when the visit that waits longest was queued; None when nobody waits."""
+        if not self.waiting:
+            return None
+        if not self.waiting_in_order:
+            self.waiting = dict(sorted(self.waiting.items(), key=lambda item: item[1]))
+            self.waiting_in_order = True
+        return next(iter(self.waiting.values()))
+
+    def settle(self) -> None:
+        """Bring the totals up to date with the changed cells."""
+        totals = self.totals
+        for bucket in self.changed:
+            cell = self.cells[bucket]
+            counts, settled = cell.counts, cell.settled
+            for field, count in counts.items():
+                difference = count - settled.get(field, 0)
+                if difference:
+                    totals[field] += difference
+            cell.settled = dict(counts)
+
+
+class Book:
+    """The ledgers of one source partition, and what became of its records.
+
+    ``sign`` is +1 while counting and -1 while the contributions of a call are taken back before it is folded again.
+    """
+
+    __slots__ = (
+        "anomalies",
+        "applied",
+        "bounds_ms",
+        "bucket_ms",
+        "buckets",
+        "by_arrival",
+        "changed",
+        "duplicates",
+        "ledgers",
+        "offers",
+        "sign",
+    )
+
+    def __init__(self, bucket_ms: int, bounds_ms: tuple[int, ...], event_types: int, *, by_arrival: bool) -> None:
+        self.bucket_ms = bucket_ms
+        self.bounds_ms = bounds_ms
+        self.by_arrival = by_arrival
+        self.sign = 1
+        self.ledgers: dict[str, Ledger] = {}
+        self.changed: dict[str, Ledger] = {}
+        self.buckets: dict[int, list[Ledger]] = {}  # bucket -> ledgers with a cell there, to let go of final ones
+        self.offers: defaultdict[int, int] = defaultdict(int)  # bucket -> open offers, which may still count there
+        self.applied = [0] * event_types
+        self.duplicates = 0
+        self.anomalies = [0] * len(f.ANOMALIES)
+
+    def cell(self, ledger: Ledger, at_ms: int) -> Cell:
+        """Return the cell of a moment, marked as changed."""
+        bucket = at_ms // self.bucket_ms
+        cell = ledger.cells.get(bucket)
+        if cell is None:
+            cell = ledger.cells[bucket] = Cell()
+            held = self.buckets.get(bucket)
+            if held is None:
+                self.buckets[bucket] = [ledger]
+            else:
+                held.append(ledger)
+        if not cell.unsent:
+            cell.unsent = True
+            if not ledger.changed:
+                self.changed[ledger.name] = ledger
+            ledger.changed.append(bucket)
+        return cell
+
+    def observe(self, ledger: Ledger, histogram: int, value_ms: int) -> None:
+        """Count a value in a histogram (index in HISTOGRAM_NAMES); bounds are inclusive, as Prometheus has them."""
+        ledger.histograms[histogram][bisect_left(self.bounds_ms, value_ms)] += self.sign
+
+    def anomaly(self, kind: int) -> None:
+        """Count an event that makes no sense (index in ANOMALIES)."""
+        self.anomalies[kind] += self.sign
+
+    def forget_before(self, bucket: int) -> None:
+        """Let go of sent cells whose bucket is final."""
+        for old in [held for held in self.buckets if held < bucket]:
+            for ledger in self.buckets.pop(old):
+                ledger.cells.pop(old, None)
