@@ -1,0 +1,69 @@
+"""What every test may use: one real broker for the whole run, unique names, printed seeds."""
+
+import os
+import random
+import uuid
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from stream.kafka import (
+    EmbeddedKafka,
+    ExtraMissingError,
+    JarFetchError,
+    JavaMissingError,
+    JavaTooOldError,
+)
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+# No deadline: a test that waits for the second core is slow, not wrong.
+hypothesis.settings.register_profile("dev", max_examples=100, deadline=None)
+hypothesis.settings.register_profile(
+    "ci", max_examples=500, deadline=None, derandomize=True, database=None, print_blob=True
+)
+hypothesis.settings.register_profile("nightly", max_examples=20_000, deadline=None, print_blob=True)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if IN_CI else "dev")
+hypothesis.settings.load_profile(PROFILE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give Hypothesis a seed that can be printed, and excuse one warning of one library."""
+    # kafka-python 3.0.12 loads its message schemas with two functions that Python 3.11 and 3.12 deprecate
+    config.addinivalue_line(
+        "filterwarnings",
+        "ignore:(read|open)_text is deprecated:DeprecationWarning:"
+        r"(kafka\.protocol\.schemas\.load_json|importlib\.resources\._legacy)",
+    )
+    if config.getoption("hypothesis_seed", None) is None and PROFILE != "ci":
+        config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(32))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Print what is needed to run the same examples again."""
+    seed = config.getoption("hypothesis_seed", None)
+    return f"hypothesis profile {PROFILE}, " + (f"--hypothesis-seed={seed}" if seed else "derandomized")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[EmbeddedKafka]:
+    """Lend the run's broker. Skips without Java or jars, which fails where CI=true.
+
+    Tests must not stop it, and share it: take topic names and application ids from `unique_name`.
+    """
+    broker = EmbeddedKafka()
+    try:
+        broker.start()
+    except (ExtraMissingError, JarFetchError, JavaMissingError, JavaTooOldError) as error:
+        if IN_CI:
+            pytest.fail(f"no embedded Kafka, and CI=true: {error}")
+        pytest.skip(f"NO EMBEDDED KAFKA, TESTS WITH A BROKER ARE NOT RUN: {error}")
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """Return a name that no other test uses: a prefix of topics, an application id, a group."""
+    return f"test-{uuid.uuid4().hex[:12]}"
