@@ -1,0 +1,1 @@
+"""The commands, one module each: read arguments and settings, call the shell, say how it went."""
