@@ -100,7 +100,7 @@ _MODEL: Final[TypeAdapter[CallEvent]] = TypeAdapter(AnyEvent)
 
 # What nests deeper than the bound has at least this many bytes: as many opening and closing brackets, and the
 # shortest event around them. Below it, no search for brackets is needed.
-_SHORTEST_EVENT: Final = len(b'{"type":"hold","call_id":"c","at":0,"x":}')
+_SHORTEST_EVENT: Final = len(b'{"type":"hold","call_id":"c","at":0,"":}')
 _NESTING_POSSIBLE_BYTES: Final = _SHORTEST_EVENT + 2 * NESTING_DEPTH_MAX
 
 # Strings first, so that a bracket within one is passed over. An unclosed string swallows the rest.
