@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from stream.commands import config, kafka
+from stream.commands import config, kafka, replay, send, simulate, topics
 from stream.commands.common import DEBUG_VARIABLE, RunError, UsageError, debugging, say
 from stream.settings import ConfigError
 
@@ -51,6 +51,10 @@ def callgauge(
 
 
 app.command(short_help="Run the embedded Kafka alone.")(kafka.kafka)
+app.command(short_help="Create the topics, or check that they fit.")(topics.topics)
+app.command(short_help="Simulate a call centre, to Kafka or to a file.")(simulate.simulate)
+app.command(short_help="Send JSON lines to Kafka.")(send.send)
+app.command(short_help="Put history through the same core.")(replay.replay)
 app.command(short_help="Print the effective configuration.")(config.config)
 
 

@@ -1,1 +1,29 @@
-"""Where settings become what the shell is told: one function a package of the shell."""
+"""Where settings become what the shell is told."""
+
+from stream.engine.engine_settings import EngineSettings, TopicNames
+from stream.settings import Settings, board_rules, fold_rules
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """Return what the worker is told."""
+    kafka, worker = settings.kafka, settings.worker
+    return EngineSettings(
+        bootstrap_servers=kafka.bootstrap_servers,
+        app_id=kafka.group_id,
+        topics=TopicNames(
+            events=kafka.topic_events,
+            dead=kafka.topic_dead,
+            late=kafka.topic_late,
+            cells=kafka.topic_cells,
+            intervals=kafka.topic_intervals,
+        ),
+        partitions=kafka.partitions,
+        shards=kafka.shards,
+        replication=kafka.replication,
+        instance_id=kafka.instance_id or None,
+        publish_interval_s=worker.publish_interval_ms / 1_000,
+        checkpoint_interval_s=worker.checkpoint_interval_ms / 1_000,
+        session_timeout_s=kafka.session_timeout_ms / 1_000,
+        fold=fold_rules(settings),
+        board=board_rules(settings),
+    )

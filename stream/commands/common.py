@@ -48,6 +48,16 @@ Servers = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 
 
+def existing(source: Path) -> Path | None:
+    """Return the file to read, None for standard input (`-`); UsageError when there is none."""
+    if str(source) == "-":
+        return None
+    if not source.is_file() and not source.is_fifo():
+        what = "is a directory" if source.is_dir() else "does not exist"
+        raise UsageError(f"{source} {what}; name a file of JSON lines, or - for standard input")
+    return source
+
+
 class RunError(Exception):
     """The run failed for a reason outside this program: one line that says what happened and what to do."""
 

@@ -86,7 +86,7 @@ class Kafka(Section):
         "partitions back at once. Each worker needs another one; empty for none.",
     )
     session_timeout_ms: Span = _span(
-        30 * limits.SECOND_MS,
+        10 * limits.SECOND_MS,
         "session_timeout",
         limits.SESSION_TIMEOUT_MS_MIN,
         limits.SESSION_TIMEOUT_MS_MAX,
