@@ -486,6 +486,7 @@ class _State(msgspec.Struct, array_like=True, gc=False):
                 cell.counts.update(counts)
                 cell.settled = dict(counts)
                 cell.waits = waits
+        book.changed.update(book.ledgers)  # everything is said once more after a restart
         book.applied = self.applied
         book.duplicates = self.duplicates
         book.anomalies = self.anomalies
@@ -519,7 +520,7 @@ def _entry_state(entry: Entry, rule: int) -> _EntryState:
 _OPTIONAL: Final = ("queue", "agent", "reason", "duration_ms")
 _MAKERS: Final[tuple[Callable[..., Event], ...]] = tuple(STRUCTS.values())
 _OWN_FIELDS: Final = tuple(
-    tuple(name for name in _OPTIONAL if name in struct.__struct_fields__) for struct in STRUCTS.values()
+    tuple(name for name in _OPTIONAL if name in getattr(struct, "__struct_fields__")) for struct in STRUCTS.values()
 )
 
 

@@ -1,0 +1,462 @@
+"""Stage 2: cells of all source partitions become the board of one shard, closed intervals, and the view for readers.
+
+Theory of operation. Every source partition sends, twice a second, what has changed and three times: ``stream_time``,
+``as_of`` and ``final_before``. The board's clock is the earliest ``as_of``; it never goes back. An interval is *closed* when
+the clock is past its end, and *final* when every partition's ``final_before`` is: nothing can change it any more. A
+partition without events holds back the mark ``final``, never a value. Nothing here reads a clock of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from stream.core import fields as f
+from stream.core import kpi
+from stream.core.calls import Record
+from stream.core.checkpoint import CheckpointError, seal, unseal
+from stream.core.queue_board import Counts, QueueBoard, QueueState, add
+from stream.core.rules import QUARTER_MS, BoardRules, Clock
+from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, WindowView
+from stream.core.window import day_end_ms, day_start_ms, interval_start_ms, minute_of_week, rfc3339
+from stream.core.wire import PUBLICATION_VERSION, Publication, decode_publication, shard_of
+
+MAGIC: Final = b"cgS2"
+INTERVAL: Final = "interval"
+DAY: Final = "day"
+TREND_INTERVALS: Final = 12  # six hours of half-hours: a shift so far, at a glance
+# The window `day` reaches back 25 h at most (a day on which the clock goes back); twice that leaves room for the trend.
+QUARTERS_KEPT_MS: Final = 50 * 3_600_000
+# A partition without events holds back the mark `final`. After a long weekend that is given up: the interval keeps its
+# values, and the mark false, in `queue-intervals`.
+UNFINAL_KEPT_MS: Final = 8 * 24 * 3_600_000
+
+
+class Source(msgspec.Struct, array_like=True, gc=False):
+    """Where one source partition stands."""
+
+    applied_offset: int
+    stream_time_ms: int | None
+    final_before_ms: int
+    as_of_ms: int | None
+    caught_up: bool
+
+
+class BoardShard:
+    """The queues of one shard."""
+
+    def __init__(self, shard: int, rules: BoardRules) -> None:
+        self.shard = shard
+        self.applied_offset = -1
+        self.unreadable = 0  # records that are no publication
+        self._rules = rules
+        self._bucket_ms = rules.fold.bucket_ms
+        self._sources: dict[int, Source] = {}
+        self._held: dict[int, dict[int, set[str]]] = {}  # partition -> bucket -> queues with a cell there
+        self._queues: dict[str, QueueBoard] = {}
+        self._open: dict[int, dict[str, bool]] = {}  # interval start -> queue -> changed since it was published
+        self._interval_of: dict[int, int] = {}  # quarter -> interval start
+        self._clock_ms: int | None = None
+        self._pruned_at = 0
+        for name in sorted(rules.fold.queues):
+            if shard_of(name, rules.shards) == shard:
+                self._queue(name, 0)
+
+    # --- taking in -----------------------------------------------------------------------------------------------
+
+    def fold(self, records: Sequence[Record]) -> None:
+        """Take records of ``queue-cells``; those at or below ``applied_offset`` are skipped.
+
+        Raises CheckpointError for a publication of a newer callgauge; what is no publication at all is counted.
+        """
+        for record in records:
+            if record.offset <= self.applied_offset:
+                continue
+            self.applied_offset = record.offset
+            try:
+                publication = decode_publication(record.value or b"")
+            except msgspec.MsgspecError:
+                self.unreadable += 1
+                continue
+            if publication.version > PUBLICATION_VERSION:
+                raise CheckpointError(
+                    f"queue-cells has a publication of version {publication.version}, newer than "
+                    f"{PUBLICATION_VERSION}: run the newer callgauge everywhere"
+                )
+            self._absorb(publication)
+        self._prune()
+
+    def _absorb(self, publication: Publication) -> None:
+        partition, offset = publication.partition, publication.applied_offset
+        source = self._sources.get(partition)
+        final_before = 0 if source is None else source.final_before_ms // self._bucket_ms
+        held = self._held.setdefault(partition, {})
+        for update in publication.queues:
+            queue = self._queue(update.name, update.first_at_ms)
+            for bucket in queue.absorb(partition, offset, update, final_before):
+                held.setdefault(bucket, set()).add(update.name)
+                self._touch(update.name, bucket)
+        if source is None or (offset, publication.as_of_ms or 0) >= (source.applied_offset, source.as_of_ms or 0):
+            self._sources[partition] = Source(
+                offset,
+                publication.stream_time_ms,
+                publication.final_before_ms,
+                publication.as_of_ms,
+                publication.caught_up,
+            )
+            self._settle(partition, publication.final_before_ms // self._bucket_ms)
+
+    def _settle(self, partition: int, final_before: int) -> None:
+        held = self._held[partition]
+        for bucket in [old for old in held if old < final_before]:
+            for name in held.pop(bucket):
+                self._queues[name].settle(partition, bucket)
+
+    def _queue(self, name: str, first_at_ms: int) -> QueueBoard:
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = self._board(QueueState(name, first_at_ms))
+        return queue
+
+    def _board(self, state: QueueState) -> QueueBoard:
+        return QueueBoard(state, len(self._rules.rolling) + 2, self._bucket_ms)
+
+    def _touch(self, name: str, bucket: int) -> None:
+        quarter = bucket * self._bucket_ms // QUARTER_MS
+        start_ms = self._interval_of.get(quarter)
+        if start_ms is None:
+            start_ms = interval_start_ms(quarter * QUARTER_MS, self._rules.interval_ms, self._rules.time_zone)
+            self._interval_of[quarter] = start_ms
+        self._open.setdefault(start_ms, {})[name] = True
+
+    def _prune(self) -> None:
+        """Drop what no window can show any more, once every quarter hour of the clock."""
+        clock_ms = self.clock_ms()
+        if clock_ms is None or clock_ms // QUARTER_MS == self._pruned_at:
+            return
+        self._pruned_at = clock_ms // QUARTER_MS
+        longest_window_ms = max((length_ms for _, length_ms in self._rules.rolling), default=0)
+        bucket = (clock_ms - longest_window_ms - 2 * QUARTER_MS) // self._bucket_ms
+        for start_ms in [old for old in self._open if old < clock_ms - UNFINAL_KEPT_MS]:
+            if not any(self._open[start_ms].values()):
+                del self._open[start_ms]
+        keep = {
+            quarter
+            for start_ms in self._open
+            for quarter in range(start_ms // QUARTER_MS, (start_ms + self._rules.interval_ms) // QUARTER_MS)
+        }
+        quarter = (clock_ms - QUARTERS_KEPT_MS) // QUARTER_MS
+        for queue in self._queues.values():
+            queue.forget_before(bucket, quarter, keep)
+        for old in [known for known in self._interval_of if known < quarter]:
+            del self._interval_of[old]
+
+    # --- time ----------------------------------------------------------------------------------------------------
+
+    def clock_ms(self) -> int | None:
+        """Return the board's clock: None until every source partition was heard; never goes back."""
+        if len(self._sources) >= self._rules.source_partitions:
+            now_ms = self._stream_clock_ms() if self._rules.clock is Clock.STREAM else self._wall_clock_ms()
+            if now_ms is not None and (self._clock_ms is None or now_ms > self._clock_ms):
+                self._clock_ms = now_ms
+        return self._clock_ms
+
+    def _wall_clock_ms(self) -> int | None:
+        times = [source.as_of_ms for source in self._sources.values()]
+        known = [time_ms for time_ms in times if time_ms is not None]
+        return min(known) if len(known) == len(times) else None
+
+    def _stream_clock_ms(self) -> int | None:
+        """Take the slowest partition that still has records to read; at the end of all logs, the newest event.
+
+        A partition that has nothing to read does not hold the clock back: its silence is no slowness.
+        """
+        newest_ms = max((s.stream_time_ms for s in self._sources.values() if s.stream_time_ms is not None), default=None)
+        behind = [source.stream_time_ms for source in self._sources.values() if not source.caught_up]
+        known = [time_ms for time_ms in behind if time_ms is not None]
+        if len(known) < len(behind):
+            return None
+        return min(known, default=newest_ms)
+
+    def final_before_ms(self) -> int:
+        """Return the time before which nothing can change on any source partition."""
+        if len(self._sources) < self._rules.source_partitions:
+            return 0
+        return min(source.final_before_ms for source in self._sources.values())
+
+    # --- closed intervals ----------------------------------------------------------------------------------------
+
+    def take_closed(self) -> list[tuple[str, bytes]]:
+        """Return the closed intervals that changed, or became final, since the last call: (key, JSON)."""
+        clock_ms, final_before_ms = self.clock_ms(), self.final_before_ms()
+        if clock_ms is None:
+            return []
+        taken = []
+        for start_ms in sorted(self._open):
+            end_ms = start_ms + self._rules.interval_ms
+            if end_ms > clock_ms:
+                break
+            final = end_ms <= final_before_ms
+            queues = self._open[start_ms]
+            for name in sorted(queues):
+                if queues[name] or final:
+                    row = self._row(name, INTERVAL, start_ms, end_ms)
+                    taken.append((f"{name}|{row['start']}", msgspec.json.encode(row | {"final": final})))
+                    queues[name] = False
+            if final:
+                del self._open[start_ms]
+        return taken
+
+    def rows(self) -> list[tuple[int, str, str, dict[str, object]]]:
+        """Return every interval and day with counts as (start, queue, window, row): for a replay, at the end."""
+        intervals = sorted(self._open)
+        zone = self._rules.time_zone
+        days = sorted({day_start_ms(start_ms, zone) for start_ms in intervals})
+        rows = []
+        for name in sorted(self._queues):
+            for start_ms in intervals:
+                if name in self._open[start_ms]:
+                    rows.append((start_ms, name, INTERVAL, start_ms + self._rules.interval_ms))
+            rows.extend((start_ms, name, DAY, day_end_ms(start_ms, zone)) for start_ms in days)
+        return [
+            (start_ms, name, window, self._row(name, window, start_ms, end_ms))
+            for start_ms, name, window, end_ms in rows
+            if self._queues[name].sum(*self._buckets(start_ms, end_ms))
+        ]
+
+    def _row(self, name: str, window: str, start_ms: int, end_ms: int) -> dict[str, object]:
+        zone = self._rules.time_zone
+        counts = self._queues[name].interval(*self._buckets(start_ms, end_ms))
+        return {
+            "queue": name,
+            "window": window,
+            "start": rfc3339(start_ms, zone),
+            "end": rfc3339(end_ms, zone),
+            **kpi.interval_values(counts),
+        }
+
+    def _buckets(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        return start_ms // self._bucket_ms, -(-end_ms // self._bucket_ms)
+
+    # --- what readers see ----------------------------------------------------------------------------------------
+
+    def views(self, clock_ms: int) -> list[QueueView]:
+        """Return every queue as of a clock."""
+        spans = self._spans(clock_ms)
+        return [self._view(queue, clock_ms, spans) for queue in self._queues.values()]
+
+    def _spans(self, clock_ms: int) -> list[tuple[str, int, int]]:
+        """Return the windows as (label, first bucket, last + 1); all end with the bucket of now."""
+        end = clock_ms // self._bucket_ms + 1
+        spans = [(label, end - length_ms // self._bucket_ms, end) for label, length_ms in self._rules.rolling]
+        zone = self._rules.time_zone
+        for label, start_ms in (
+            (INTERVAL, interval_start_ms(clock_ms, self._rules.interval_ms, zone)),
+            (DAY, day_start_ms(clock_ms, zone)),
+        ):
+            spans.append((label, start_ms // self._bucket_ms, end))
+        return spans
+
+    def _view(self, queue: QueueBoard, clock_ms: int, spans: list[tuple[str, int, int]]) -> QueueView:
+        now = clock_ms // self._bucket_ms
+        weekday, minute = minute_of_week(clock_ms, self._rules.time_zone)
+        policy = self._rules.policy(queue.state.name)
+        is_open = policy.opening is None or policy.opening.is_open(weekday, minute)
+        key = (queue.version, now, is_open)
+        if queue.view_cache is not None and queue.view_cache[0] == key:
+            return queue.view_cache[1]
+        totals = queue.totals()
+        waiting = max(0, kpi.WAITING.of(totals))
+        windows = {
+            label: WindowView(first * self._bucket_ms, end * self._bucket_ms, queue.window(index, first, end))
+            for index, (label, first, end) in enumerate(spans)
+        }
+        view = QueueView(
+            queue=queue.state.name,
+            totals=totals,
+            histograms=queue.histograms(self._rules.fold.histogram_bounds_ms, totals),
+            waiting=waiting,
+            waiting_past_target=min(waiting, max(0, totals.get(f.OVERDUE, 0) - queue.overdue_after(now))),
+            in_progress=max(0, kpi.IN_PROGRESS.of(totals)),
+            oldest_waiting_at_ms=queue.oldest_waiting_at_ms(),
+            windows=windows,
+            trend=(*self._trend(queue, windows[INTERVAL].start_ms), windows[INTERVAL]),
+            target_ms=self._rules.fold.rule(queue.state.name).target_ms,
+            objective=policy.objective,
+            abandonment_limit=policy.abandonment_limit,
+            wait_limit_ms=policy.wait_limit_ms,
+            open=is_open,
+        )
+        queue.view_cache = (key, view)
+        return view
+
+    def _trend(self, queue: QueueBoard, current_ms: int) -> tuple[WindowView, ...]:
+        key = (queue.version, current_ms)
+        if queue.trend_cache is None or queue.trend_cache[0] != key:
+            length_ms = self._rules.interval_ms
+            starts = range(current_ms - (TREND_INTERVALS - 1) * length_ms, current_ms, length_ms)
+            views = tuple(
+                WindowView(start, start + length_ms, queue.interval(*self._buckets(start, start + length_ms)))
+                for start in starts
+            )
+            queue.trend_cache = (key, views)
+        return queue.trend_cache[1]
+
+    # --- state to bytes ------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """Return the whole state."""
+        return seal(
+            MAGIC,
+            _State(
+                self.shard,
+                self.applied_offset,
+                self._bucket_ms,
+                self._clock_ms,
+                self.unreadable,
+                list(self._rules.fold.histogram_bounds_ms),
+                self._sources,
+                [self._queues[name].state for name in sorted(self._queues)],
+                self._open,
+            ),
+        )
+
+    @classmethod
+    def load(cls, data: bytes, shard: int, rules: BoardRules) -> "BoardShard":
+        """Make a shard from ``dump``'s bytes. Raises CheckpointError."""
+        state = unseal(MAGIC, data, _State)
+        board = cls(shard, rules)
+        if (state.shard, state.bucket_ms) != (shard, rules.fold.bucket_ms):
+            raise CheckpointError(
+                f"checkpoint is of shard {state.shard} with buckets of {state.bucket_ms} ms, "
+                f"not of {shard} with {rules.fold.bucket_ms}"
+            )
+        board.applied_offset = state.applied_offset
+        board.unreadable = state.unreadable
+        board._clock_ms = state.clock_ms
+        board._sources = state.sources
+        board._open = state.open_intervals
+        for saved in state.queues:
+            board._queues[saved.name] = board._board(saved)
+            for partition, part in saved.parts.items():
+                if state.bounds_ms != list(rules.fold.histogram_bounds_ms):
+                    part.histograms = []  # stage 1 says them again, by the new bounds, when it restarts
+                for bucket in part.cells:
+                    board._held.setdefault(partition, {}).setdefault(bucket, set()).add(saved.name)
+        return board
+
+
+class _State(msgspec.Struct, array_like=True, gc=False):
+    shard: int
+    applied_offset: int
+    bucket_ms: int
+    clock_ms: int | None
+    unreadable: int
+    bounds_ms: list[int]
+    sources: dict[int, Source]
+    queues: list[QueueState]
+    open_intervals: dict[int, dict[str, bool]]
+
+
+# --- one view of several shards ---------------------------------------------------------------------------------------
+
+
+def take_snapshot(
+    shards: Iterable[BoardShard],
+    pipeline: PipelineView,
+    rules: BoardRules,
+    *,
+    ready: bool,
+    not_ready_reason: str,
+    healthy: bool,
+    unhealthy_reason: str,
+    taken_at_ms: int,
+) -> Snapshot:
+    """Look at all shards of this process at one moment. The clock is the earliest of theirs."""
+    boards = list(shards)
+    clocks = [board.clock_ms() for board in boards]
+    known = [clock for clock in clocks if clock is not None]
+    clock_ms = min(known) if known and len(known) == len(clocks) else None
+    views: list[QueueView] = []
+    if clock_ms is not None:
+        firsts = {name: queue.state.first_at_ms for board in boards for name, queue in board._queues.items()}
+        views = cap([view for board in boards for view in board.views(clock_ms)], firsts, rules)
+    return Snapshot(
+        clock_ms=clock_ms,
+        queues=tuple(sorted(views, key=lambda view: view.queue)),
+        over_limit=sum(_contacts(view) for view in views if view.queue == f.OTHER),
+        pipeline=pipeline,
+        ready=ready,
+        not_ready_reason=not_ready_reason,
+        healthy=healthy,
+        unhealthy_reason=unhealthy_reason,
+        taken_at_ms=taken_at_ms,
+    )
+
+
+def _contacts(view: QueueView) -> int:
+    return sum(count.of(view.totals) for count in (kpi.OFFERED, kpi.QUEUED, kpi.BLOCKED))
+
+
+def cap(views: list[QueueView], firsts: dict[str, int], rules: BoardRules) -> list[QueueView]:
+    """Keep the configured queues and the first others up to ``queues_max``; add up the rest as one.
+
+    First is by the time of a queue's first event, so that a restart keeps the same ones.
+    """
+    own = [view for view in views if view.queue in rules.fold.queues or view.queue == f.UNROUTED]
+    others = [view for view in views if view.queue not in rules.fold.queues and view.queue not in (f.UNROUTED, f.OTHER)]
+    room = max(0, rules.queues_max - sum(view.queue != f.UNROUTED for view in own))
+    over = [view for view in views if view.queue == f.OTHER]
+    if len(others) > room:
+        others.sort(key=lambda view: (firsts[view.queue], view.queue))
+        over += others[room:]
+        others = others[:room]
+    return [*own, *others, *([merge_views(f.OTHER, over)] if over else [])]
+
+
+def merge_views(name: str, views: Sequence[QueueView]) -> QueueView:
+    """Add up several queues: counts by sums, the longest wait by maximum, the oldest by minimum."""
+    first = views[0]
+    oldest = [view.oldest_waiting_at_ms for view in views if view.oldest_waiting_at_ms is not None]
+    return QueueView(
+        queue=name,
+        totals=merge_counts([view.totals for view in views]),
+        histograms={key: _merge_histograms([view.histograms[key] for view in views]) for key in first.histograms},
+        waiting=sum(view.waiting for view in views),
+        waiting_past_target=sum(view.waiting_past_target for view in views),
+        in_progress=sum(view.in_progress for view in views),
+        oldest_waiting_at_ms=min(oldest, default=None),
+        windows={label: _merge_windows([view.windows[label] for view in views]) for label in first.windows},
+        trend=tuple(_merge_windows(windows) for windows in zip(*(view.trend for view in views), strict=True)),
+        target_ms=first.target_ms,
+        objective=first.objective,
+        abandonment_limit=first.abandonment_limit,
+        wait_limit_ms=first.wait_limit_ms,
+        open=any(view.open for view in views),
+    )
+
+
+def merge_counts(all_counts: Sequence[Mapping[int, int]]) -> Counts:
+    """Add up counts; the longest wait is the longest of all."""
+    total: Counts = {}
+    longest: list[int] = []
+    for counts in all_counts:
+        add(total, {field: count for field, count in counts.items() if field != f.LONGEST_WAIT_MS})
+        if f.LONGEST_WAIT_MS in counts:
+            longest.append(counts[f.LONGEST_WAIT_MS])
+    if longest:
+        total[f.LONGEST_WAIT_MS] = max(longest)
+    return total
+
+
+def _merge_windows(windows: Sequence[WindowView]) -> WindowView:
+    return WindowView(windows[0].start_ms, windows[0].end_ms, merge_counts([window.counts for window in windows]))
+
+
+def _merge_histograms(histograms: Sequence[HistogramView]) -> HistogramView:
+    return HistogramView(
+        histograms[0].bounds_ms,
+        tuple(map(sum, zip(*(histogram.counts for histogram in histograms), strict=True))),
+        sum(histogram.sum_ms for histogram in histograms),
+    )
+
