@@ -1,0 +1,72 @@
+"""The Faust app: every option written out, each with its reason."""
+
+import uuid
+from typing import Any, Final
+
+import faust
+import mode
+from yarl import URL
+
+from stream.engine.batching import SCHEME
+from stream.engine.engine_settings import EngineSettings
+from stream.engine.topics import MESSAGE_BYTES_MAX
+
+FETCH_BYTES_MAX: Final = 1024 * 1024  # of a partition: a fetch is the unit that an agent sees; larger ones gave no gain
+BATCHES_BUFFERED: Final = 16  # about 5,000 records each
+REQUEST_TIMEOUT_S: Final = 30.0
+
+
+class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
+    """A Faust app that knows its engine and leaves nothing behind on the disk."""
+
+    engine: Any
+
+    def _create_directories(self) -> None:
+        """Make none: the tables live in memory, their state in Kafka."""
+
+
+def make_app(settings: EngineSettings, engine: Any) -> App:
+    """Build the app. ``settings.app_options`` may add to it (credentials), and wins."""
+    servers = [URL(f"{SCHEME}://{server}") for server in settings.servers]
+    options: dict[str, Any] = {
+        "broker": servers,
+        "version": 1,  # a higher one would rename the group and the checkpoint topics
+        "autodiscover": False,  # agents are registered by the engine, nothing is searched for
+        "datadir": "/nonexistent",  # nothing is written: see App
+        "store": "memory://",  # one record a partition recovers in no time; RocksDB's offsets can disagree with the log
+        "table_standby_replicas": 0,  # with the default of one every worker reads every checkpoint
+        "processing_guarantee": "at_least_once",  # exactly_once duplicates on kill; the applied offset is our exactness
+        "agent_supervisor": mode.CrashingSupervisor,  # never restart an agent and skip what it failed on
+        "stream_buffer_maxsize": BATCHES_BUFFERED,  # counts batches
+        "stream_wait_empty": False,  # what is not covered by a checkpoint is read again anyway
+        "stream_recovery_delay": 0.0,
+        "broker_client_id": settings.app_id,
+        "broker_commit_interval": 1.0,  # commits are only for displays of lag
+        "broker_max_poll_records": None,  # a whole fetch; limits of 500 and 5000 gave no gain
+        "broker_session_timeout": settings.session_timeout_s,
+        "broker_heartbeat_interval": max(1.0, settings.session_timeout_s / 5),  # several tries within a session
+        "broker_request_timeout": max(REQUEST_TIMEOUT_S, settings.session_timeout_s),
+        "broker_rebalance_timeout": REQUEST_TIMEOUT_S,
+        "broker_commit_livelock_soft_timeout": 300.0,
+        "stream_processing_timeout": 300.0,  # only logs; the watchdog is ours
+        "consumer_max_fetch_size": FETCH_BYTES_MAX,
+        "consumer_auto_offset_reset": "earliest",  # with latest a recovery hangs
+        "consumer_group_instance_id": settings.instance_id,  # a restart within the session moves no partition
+        "producer_acks": -1,  # what is not on all replicas in sync is not confirmed
+        "producer_linger": 0.005,  # 0 makes a request for nearly every record; more only delays
+        "producer_request_timeout": REQUEST_TIMEOUT_S,  # the default of 20 minutes would hide a dead Kafka
+        "producer_max_request_size": MESSAGE_BYTES_MAX,
+        "producer_compression_type": "lz4",  # publications are small integers again and again
+        "producer_threaded": False,  # slower, and its shutdown is broken
+        "topic_allow_declare": False,  # topics are made beforehand, with their own partition counts
+        "topic_disable_leader": True,
+        "web_enabled": False,  # Faust's would listen on 0.0.0.0 and show the tables
+        "worker_redirect_stdouts": False,
+        "cython_optimizations": False,  # no measurable gain with batches
+        # Faust's assignor compares it among members; it must differ, and nothing may listen there.
+        "canonical_url": URL(f"http://{uuid.uuid4().hex}.invalid:1"),
+    }
+    options.update(settings.app_options)
+    app = App(settings.app_id, **options)
+    app.engine = engine
+    return app

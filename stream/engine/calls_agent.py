@@ -1,0 +1,59 @@
+"""The shell of stage 1: call events in, cells, dead letters and late events out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stream.clock import wall_ms
+from stream.core.calls import CallsStage
+from stream.core.rules import Clock
+from stream.core.snapshot import PipelineView
+from stream.engine.checkpoints import CheckpointTable
+from stream.engine.dead_letters import Send, keep_aside
+from stream.engine.engine_settings import EngineSettings
+from stream.engine.owned import Owned
+from stream.engine.shell import Outgoing, Shell
+
+
+class CallsShell(Shell[CallsStage]):
+    """Stage 1, for the owned source partitions."""
+
+    def __init__(self, settings: EngineSettings, table: CheckpointTable, send: Send) -> None:
+        super().__init__(settings.topics.events, table, send)
+        self._settings = settings
+        self._tallies: dict[int, PipelineView] = {}  # of the state being saved
+
+    def fresh(self, partition: int) -> CallsStage:
+        """Return the state of a partition that nobody has counted yet."""
+        return CallsStage(partition, self._settings.fold)
+
+    def load(self, data: bytes, partition: int) -> CallsStage:
+        """Return a restored state."""
+        return CallsStage.load(data, partition, self._settings.fold)
+
+    def restore(self, partition: int, end_offset: int) -> Owned[CallsStage]:
+        """Restore, with the tally that was last shown."""
+        owned = super().restore(partition, end_offset)
+        owned.tally = owned.stage.tally()
+        return owned
+
+    def fold(self, owned: Owned[CallsStage], records: Sequence[Any]) -> None:
+        """Fold; what is not counted is kept aside before the offsets are committed."""
+        asides = owned.stage.fold(records)
+        if asides:
+            owned.deliver(keep_aside(asides, owned.place, self._settings.topics, self._send))
+
+    def outgoing(self, owned: Owned[CallsStage]) -> list[Outgoing]:
+        """Take the publication, one record a shard: also when idle, for it is the heartbeat and the watermark."""
+        wall = self._settings.board.clock is Clock.WALL
+        as_of_ms = wall_ms() if wall and owned.caught_up else owned.stage.stream_time_ms
+        payloads = owned.stage.publish(as_of_ms, caught_up=owned.caught_up)
+        key, topic = str(owned.place.partition).encode(), self._settings.topics.cells
+        return [Outgoing(topic, key, payload, shard) for shard, payload in enumerate(payloads)]
+
+    def about_to_save(self, owned: Owned[CallsStage]) -> None:
+        """Take the tally of exactly the state that is saved."""
+        self._tallies[owned.place.partition] = owned.stage.tally()
+
+    def saved(self, owned: Owned[CallsStage]) -> None:
+        """Show the tally now: a counter must not go back when a restart reads again what came after the checkpoint."""
+        owned.tally = self._tallies.pop(owned.place.partition, owned.tally)

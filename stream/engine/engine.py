@@ -1,0 +1,351 @@
+"""The engine: Faust's events tied to the two stages, and the one view that the exporter reads.
+
+Life of an assignment. Revoked: save what can be saved in time, commit, drop every state. Assigned: Faust reads the
+checkpoints; ``_restore`` makes states of them; ``seek_to_states`` sets the positions; batches flow. Three tasks run besides:
+the ticker publishes, the saver writes checkpoints one partition after another, the watcher looks for what is stuck.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from faust.types import TP
+
+from stream.clock import monotonic_s, wall_ms
+from stream.core.board import take_snapshot
+from stream.core.rules import Clock
+from stream.core.snapshot import PipelineView, Snapshot
+from stream.engine.app import App, make_app
+from stream.engine.batching import RawSchema
+from stream.engine.board_agent import BoardShell
+from stream.engine.calls_agent import CallsShell
+from stream.engine.checkpoints import CheckpointTable
+from stream.engine.engine_settings import EngineSettings
+from stream.engine.owned import Owned
+from stream.engine.pipeline import add_up
+from stream.engine.shell import Shell
+from stream.engine.tp import Place
+from stream.engine.topics import BOARD_TABLE, CALLS_TABLE
+from stream.engine.watchdog import Watchdog
+
+log = logging.getLogger("callgauge")
+
+WATCH_INTERVAL_S: Final = 0.5
+SAVER_STEP_S: Final = 0.1
+RECOVERY_LIMIT_S: Final = 120.0
+UNKNOWN_MEMBER_LIMIT: Final = 10  # rejoins of a process that another one with the same instance id throws out
+
+
+class EngineError(Exception):
+    """The engine cannot go on; the message is the line for the operator."""
+
+
+class Engine:
+    """One worker. Everything runs on one event loop, except Faust's fetching thread."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.cells_topic = settings.topics.cells
+        self.batched_topics = frozenset((settings.topics.events, settings.topics.cells))
+        self.phase = "starting"
+        self.failure: BaseException | None = None
+        self.stopping = False
+        self.failed = asyncio.Event()
+        self._assigned = False  # at least once, and restored
+        self._rebalance_began_s: float | None = None
+        self._unhealthy = ""
+        self._watchdog = Watchdog(settings.stall_after_s)
+        self._handed_over: set[asyncio.Task[None]] = set()
+        self.app: App = make_app(settings, self)
+        self.calls = CallsShell(settings, CheckpointTable(self.app, CALLS_TABLE, settings.partitions), self._send)
+        self.board = BoardShell(settings, CheckpointTable(self.app, BOARD_TABLE, settings.shards), self._send)
+        self._shells: tuple[Shell[Any], ...] = (self.calls, self.board)
+        self._connect()
+
+    # --- wiring --------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        app = self.app
+        for shell in self._shells:
+            app.agent(app.topic(shell.topic, schema=RawSchema()), name=f"callgauge-{shell.topic}", concurrency=1)(
+                self._agent(shell)
+            )
+        for task in (self._ticker, self._saver, self._watcher):
+            app.task(self._guarded(task))
+        app.on_partitions_revoked.connect(self._on_revoked, weak=False)
+        app.on_rebalance_complete.connect(self._on_rebalance_complete, weak=False)
+        app.on_before_shutdown.connect(self._on_before_shutdown, weak=False)
+        for shell, table in ((self.calls, self.calls._table), (self.board, self.board._table)):  # noqa: SLF001
+            table.on_recover(self._recoverer(shell))
+
+    def _agent(self, shell: Shell[Any]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+        async def agent(stream: Any) -> None:
+            # Not stream.take(): after an exception in it the worker stays alive and deaf. Not the acks of the stream: they
+            # would skip the event that raised.
+            async for event in stream.noack().events():
+                await self.guard(shell.on_batch(event, self.app.consumer.seek_all))
+                await asyncio.sleep(0)  # a turn for the HTTP server between two batches
+
+        agent.__name__ = f"agent_{shell.topic}"
+        return agent
+
+    def _guarded(self, work: Callable[[], Awaitable[None]]) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def task() -> None:
+            await self.guard(work())
+
+        task.__name__ = work.__name__
+        return task
+
+    def _recoverer(self, shell: Shell[Any]) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def recover() -> None:
+            # Faust swallows what is raised here, and would go on without a state
+            await self.guard(self._restore(shell))
+
+        return recover
+
+    async def guard(self, work: Awaitable[None]) -> None:
+        """Run; end the process on an exception, and let whoever called wait for that end."""
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - this is the one place that may end everything
+            self.fail(error)
+            await asyncio.Event().wait()
+
+    def fail(self, error: BaseException) -> None:
+        """End the process with one line; nothing is saved or committed any more."""
+        if self.failure is None:
+            self.failure = error
+            known = isinstance(error, EngineError)
+            text = str(error) or type(error).__name__
+            log.critical("%s", text if known else f"{type(error).__name__}: {text}", exc_info=None if known else error)
+            self.failed.set()
+
+    def _hand_over(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self.guard(work))
+        self._handed_over.add(task)
+        task.add_done_callback(self._handed_over.discard)
+
+    async def _send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        headers: list[tuple[str, bytes]] | None = None,
+    ) -> Awaitable[Any]:
+        future: Awaitable[Any] = await self.app.producer.send(topic, key, value, partition, None, headers)
+        return future
+
+    # --- assignments ---------------------------------------------------------------------------------------------
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        if self._rebalance_began_s is None:
+            self._rebalance_began_s = monotonic_s()
+        if self.failure is None and not self.stopping and any(shell.owned for shell in self._shells):
+            try:
+                await asyncio.wait_for(self._save_all(), self.settings.revoke_timeout_s)
+                await asyncio.wait_for(self.app.consumer.commit(), self.settings.revoke_timeout_s)
+            except Exception as error:  # noqa: BLE001 - whoever takes over reads it again
+                log.warning("no checkpoint before giving partitions away: %s", type(error).__name__)
+        for shell in self._shells:
+            shell.drop_all()
+
+    async def _on_rebalance_complete(self, *_: Any, **__: Any) -> None:
+        """Stop the flow once more: Faust seeks while it flows and then clears the queues, which reads batches twice."""
+        self.app.consumer.stop_flow()
+
+    async def _restore(self, shell: Shell[Any]) -> None:
+        consumer, generation = self.app.consumer, self.app.consumer_generation_id
+        tps = [tp for tp in consumer.assignment() if tp.topic == shell.topic]
+        ends = await consumer.highwaters(*tps) if tps else {}
+        restored: dict[int, Owned[Any]] = {}
+        for tp in sorted(tps):
+            restored[tp.partition] = shell.restore(tp.partition, ends.get(tp) or 0)
+            await asyncio.sleep(0)  # heartbeats and HTTP between two large states
+        if self.app.consumer_generation_id != generation:
+            return  # assigned anew in the meantime; the next recovery calls again
+        shell.drop_all()
+        shell.owned.update(restored)
+        self._spread(shell)
+        consumer.touch()
+
+    def _spread(self, shell: Shell[Any]) -> None:
+        """Give every partition its own moment within the interval, so that the loop is never blocked for long."""
+        interval_s, count = self.settings.checkpoint_interval_s, len(shell.owned)
+        for index, owned in enumerate(shell.owned.values()):
+            owned.due_at_s = monotonic_s() + interval_s * (index + 1) / count
+
+    async def seek_to_states(self) -> None:
+        """Set every position to what the restored state needs next."""
+        owned = [(shell, found) for shell in self._shells for found in shell.owned.values()]
+        positions = {TP(*found.place): found.stage.applied_offset + 1 for _, found in owned}
+        epochs = await self.app.consumer.seek_all(positions)
+        for _, found in owned:
+            found.holes.rewound(epochs[TP(*found.place)])
+        self._assigned = True
+        self._rebalance_began_s = None
+        log.info(
+            "assigned: source partitions %s, shards %s", *(sorted(shell.owned) or "none" for shell in self._shells)
+        )
+
+    async def _on_before_shutdown(self, *_: Any, **__: Any) -> None:
+        """Save on a clean stop: consumer and producer are alive here, and the consumer commits afterwards.
+
+        Not after a crash: the producer may be dead and its deliveries never end, and half a batch must not be saved.
+        """
+        if self.failure is None and not self.app.crashed:
+            try:
+                await self._save_all()
+            except Exception as error:  # noqa: BLE001 - the exit code says it
+                self.fail(error)
+
+    async def _save_all(self) -> None:
+        await asyncio.gather(*[shell.checkpoint(owned) for shell in self._shells for owned in shell.owned.values()])
+
+    # --- the tasks -----------------------------------------------------------------------------------------------
+
+    async def _ticker(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.publish_interval_s)
+            if self.app.rebalancing or self.stopping:
+                continue
+            self._look_at_positions()
+            for shell in self._shells:
+                for owned in shell.owned.values():
+                    self._hand_over(shell.publish(owned))
+
+    async def _saver(self) -> None:
+        while True:
+            await asyncio.sleep(min(SAVER_STEP_S, self.settings.checkpoint_interval_s / 10))
+            if self.app.rebalancing or self.stopping:
+                continue
+            now_s = monotonic_s()
+            due = [
+                (shell, owned)
+                for shell in self._shells
+                for owned in shell.owned.values()
+                if owned.due_at_s <= now_s
+            ]
+            for shell, owned in due:
+                owned.due_at_s = now_s + self.settings.checkpoint_interval_s
+                if not owned.lock.locked() or owned.checkpoint_at_ms is None:
+                    self._hand_over(shell.checkpoint(owned))
+                    await asyncio.sleep(0)
+
+    async def _watcher(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            positions = {
+                owned.place: (owned.stage.applied_offset, self._waiting(owned))
+                for shell in self._shells
+                for owned in shell.owned.values()
+            }
+            now_s = monotonic_s()
+            self._unhealthy = self._watchdog.look(positions, now_s)
+            if self._rebalance_began_s is not None and now_s - self._rebalance_began_s > RECOVERY_LIMIT_S:
+                self._unhealthy = f"partitions are being assigned since {now_s - self._rebalance_began_s:.0f} s"
+            if self.app.consumer.unknown_member_count > UNKNOWN_MEMBER_LIMIT:
+                raise EngineError(
+                    f"the group keeps forgetting this worker: does another one use the instance id "
+                    f"{self.settings.instance_id!r}?"
+                )
+
+    # --- where the partitions stand ------------------------------------------------------------------------------
+
+    def _end(self, owned: Owned[Any]) -> int:
+        end: int | None = self.app.consumer.end_offset(TP(*owned.place))
+        return owned.end_at_start if end is None else end
+
+    def _waiting(self, owned: Owned[Any]) -> int:
+        return max(0, self._end(owned) - max(owned.reached_offset, owned.stage.applied_offset + 1))
+
+    def _look_at_positions(self) -> None:
+        consumer = self.app.consumer
+        for shell in self._shells:
+            for owned in shell.owned.values():
+                tp, applied_offset = TP(*owned.place), owned.stage.applied_offset
+                position = consumer.fetch_position(tp)
+                # A log may end in records that nobody gets (markers, what retention removed): then only the fetch
+                # position arrives at the end. It is ahead of what is on its way to us, so it must have rested.
+                resting = position == owned.position_seen and consumer.handed_out.get(tp, -1) <= applied_offset
+                reached = max(applied_offset + 1, position if resting and position is not None else 0)
+                owned.position_seen, owned.reached_offset = position, reached
+                owned.caught_up = reached >= self._end(owned)
+                owned.live = owned.live or reached >= owned.end_at_start
+
+    # --- what others see -----------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Return everything that may be exported at this moment."""
+        reason = self._not_ready()
+        shards = self.board.live_shards() if not self._out_of_contact() else []
+        snapshot = take_snapshot(
+            shards,
+            self._pipeline(),
+            self.settings.board,
+            ready=not reason,
+            not_ready_reason=reason,
+            healthy=not self._sick(),
+            unhealthy_reason=self._sick(),
+            taken_at_ms=wall_ms(),
+        )
+        if snapshot.ready and shards and snapshot.clock_ms is None and self.settings.board.clock is Clock.WALL:
+            reason = "waiting for the first word of every source partition"
+            return replace(snapshot, ready=False, not_ready_reason=reason)
+        return snapshot
+
+    def _sick(self) -> str:
+        return f"stopping: {self.failure}" if self.failure is not None else self._unhealthy
+
+    def _out_of_contact(self) -> float:
+        """Return for how long nothing was heard of the group; 0 while that is within the session.
+
+        A worker that was stopped or cut off does not know that its partitions have gone to another one, so it stops
+        exporting by itself after the time within which they cannot have gone.
+        """
+        if not self._assigned:
+            return 0.0
+        silent_s = monotonic_s() - float(self.app.consumer.last_contact_s)
+        return silent_s if silent_s > self.settings.session_timeout_s else 0.0
+
+    def _not_ready(self) -> str:
+        if self.failure is not None or self.stopping:
+            return "stopping"
+        if self.phase:
+            return self.phase
+        if self.app.rebalancing or self._rebalance_began_s is not None:
+            return "recovering: partitions are being assigned"
+        if not self._assigned:
+            return "waiting for the group to assign partitions"
+        if not any(shell.owned for shell in self._shells):
+            return "no partitions assigned: there are more workers than partitions"
+        if silent_s := self._out_of_contact():
+            return f"the group has not answered for {silent_s:.0f} s"
+        if not all(owned.live for owned in self.board.owned.values()):
+            return f"catching up with {self.cells_topic}"
+        return ""
+
+    def _pipeline(self) -> PipelineView:
+        holes, gaps = (sum(counts) for counts in zip(*(shell.hole_counts() for shell in self._shells), strict=True))
+        owned = list(self.calls.owned.values())
+        lag: Mapping[tuple[str, int], int] = {
+            found.place: self._waiting(found) for shell in self._shells for found in shell.owned.values()
+        }
+        return replace(
+            add_up([found.tally for found in owned if found.tally is not None]),
+            holes=holes,
+            gaps=gaps,
+            lag_records=lag,
+            last_event_at_ms=max(
+                (at_ms for found in owned if (at_ms := found.stage.stream_time_ms) is not None), default=None
+            ),
+            checkpoint_at_ms={
+                found.place.partition: found.checkpoint_at_ms
+                for found in owned
+                if found.checkpoint_at_ms is not None
+            },
+        )

@@ -1,0 +1,54 @@
+"""Logging: short lines on stderr, and nothing of what is in a record.
+
+Faust, mode and the Kafka clients report a lost connection with the traceback of every layer it went through. Here a known
+error of the connection is one line; a traceback stays for what nobody expected.
+"""
+
+import asyncio
+import logging
+import sys
+from typing import Final
+
+from aiokafka.errors import KafkaError as ClientError
+from kafka.errors import KafkaError as AdminError
+
+LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio", "stream")  # the last: what is derived from Faust
+_CONNECTION_ERRORS: Final = (ClientError, AdminError, OSError, asyncio.TimeoutError, asyncio.CancelledError)
+_LINE_CHARACTERS_MAX: Final = 400
+_NAME: Final = "callgauge"
+
+
+class LineFormatter(logging.Formatter):
+    """One line a message, and a traceback only for what is not an error of the connection."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Shorten what libraries say; keep tracebacks of bugs."""
+        own = record.name.startswith(_NAME)
+        error = record.exc_info[1] if record.exc_info else None
+        text = record.getMessage()
+        if not own:
+            text = " ".join(text.split())[:_LINE_CHARACTERS_MAX]
+        line = f"{self.formatTime(record)} {record.levelname.lower()} {record.name.partition('.')[0]}: {text}"
+        if error is None or isinstance(error, _CONNECTION_ERRORS):
+            return line
+        return f"{line}\n{self.formatException(record.exc_info)}"  # type: ignore[arg-type]
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Log to stderr unless the program has its own handlers; libraries from WARNING on.
+
+    The root logger must never be at DEBUG: that alone costs a sixth of the throughput of Faust.
+    """
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LineFormatter())
+        root.addHandler(handler)
+    root.setLevel(max(level, logging.INFO))
+    logging.getLogger(_NAME).setLevel(level)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # its retries are told by our own line

@@ -1,0 +1,67 @@
+"""A partition that this process owns, of either stage: its state, and what is under way on its behalf."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from stream.core.snapshot import PipelineView
+from stream.engine.holes import HoleCheck
+from stream.engine.tp import Place
+
+
+class Stage(Protocol):
+    """What both pure stages can do."""
+
+    applied_offset: int
+
+    def dump(self) -> bytes:
+        """Return the whole state."""
+        ...
+
+
+StageT = TypeVar("StageT", bound=Stage)
+
+
+@dataclass(slots=True, eq=False)
+class Owned(Generic[StageT]):
+    """One owned partition.
+
+    ``lock`` is held by whoever publishes or saves, from taking the values until their delivery is confirmed. So there is
+    at most one publication of a partition under way, and a checkpoint never overtakes one.
+    """
+
+    place: Place
+    stage: StageT
+    end_at_start: int  # end of the log when the partition was taken over
+    holes: HoleCheck = field(default_factory=HoleCheck)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    deliveries: set[asyncio.Task[None]] = field(default_factory=set)  # records set aside, not confirmed yet
+    newest_event: Any = None  # Faust's event of the newest batch folded; its ack lets the offset be committed
+    tally: PipelineView | None = None  # as of the last confirmed checkpoint: a restart cannot take it back
+    checkpoint_at_ms: int | None = None
+    saved_offset: int = -2  # applied offset of the last confirmed checkpoint; -2: none yet
+    due_at_s: float = 0.0
+    caught_up: bool = False
+    live: bool = False  # has read what there was when it was taken over: its counters cannot go back any more
+    position_seen: int | None = None
+    reached_offset: int = 0  # everything before it was applied, or is nothing that we could get
+
+    def deliver(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        """Start a delivery that the next checkpoint waits for. Must follow the fold without an await in between."""
+        task = asyncio.ensure_future(_run(work))
+        self.deliveries.add(task)
+        task.add_done_callback(self.deliveries.discard)
+        return task
+
+
+async def _run(work: Awaitable[None]) -> None:
+    await work
+
+
+async def all_confirmed(deliveries: Iterable[Awaitable[Any]]) -> None:
+    """Wait for every delivery; raise the first failure after all have ended."""
+    results = await asyncio.gather(*deliveries, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -1,0 +1,166 @@
+"""The worker as a process: from the first connection to the exit code, on the caller's event loop."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from stream.engine.engine import Engine
+from stream.engine.engine_settings import EngineSettings
+from stream.engine.logs import set_up_logging
+from stream.engine.topics import TopicsUnfitError, wait_for_topics
+
+log = logging.getLogger("callgauge")
+
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_CONFIGURATION: Final = 2
+_CRASH_LOOK_S: Final = 0.25
+_GC_THRESHOLDS: Final = (200_000, 50, 50)  # the defaults cost a fifth of the throughput of aiokafka's loops
+
+Exporter = Callable[[Engine], Awaitable[Any]]
+
+
+async def run_worker(
+    settings: EngineSettings, exporter: Exporter | None = None, *, until: asyncio.Event | None = None
+) -> int:
+    """Run a worker until SIGTERM, SIGINT or ``until``; return the exit code.
+
+    ``exporter`` is started before Kafka is touched, so that it can say why the worker is not ready. It gets the engine
+    (whose ``snapshot()`` it reads on this loop), may run for ever, and is cancelled at the end; if it returns something with
+    a ``cleanup`` coroutine, that is awaited instead.
+    """
+    set_up_logging()
+    stop = until or asyncio.Event()
+    with _signals(stop):
+        engine = Engine(settings)
+        serving = asyncio.ensure_future(exporter(engine)) if exporter is not None else None
+        if serving is not None:
+            serving.add_done_callback(lambda done: _look_at_exporter(engine, done))
+        try:
+            return await _run(engine, stop)
+        finally:
+            await _end_exporter(serving)
+
+
+def _look_at_exporter(engine: Engine, done: "asyncio.Future[Any]") -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        engine.fail(error)
+
+
+async def _end_exporter(serving: "asyncio.Future[Any] | None") -> None:
+    if serving is None:
+        return
+    serving.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        cleanup = getattr(await serving, "cleanup", None)
+        if cleanup is not None:
+            await cleanup()
+
+
+async def _run(engine: Engine, stop: asyncio.Event) -> int:
+    settings = engine.settings
+    try:
+        if not await _unless(stop, engine, _prepare(engine)):
+            return EXIT_FAILED if engine.failure is not None else EXIT_DONE
+    except TopicsUnfitError as error:
+        for problem in error.problems:
+            log.critical("%s", problem)
+        return EXIT_CONFIGURATION
+    starting = asyncio.ensure_future(_start(engine))
+    watching = asyncio.ensure_future(_watch_for_crash(engine))
+    await _first(stop.wait(), engine.failed.wait())
+    watching.cancel()
+    engine.stopping = True
+    clean = await _stop(engine, starting, settings.stop_timeout_s)
+    if engine.failure is None and clean:
+        log.info("stopped: everything counted is saved")
+        return EXIT_DONE
+    return EXIT_FAILED
+
+
+async def _prepare(engine: Engine) -> None:
+    engine.phase = f"connecting to Kafka at {engine.settings.bootstrap_servers}"
+
+    def say(line: str) -> None:
+        engine.phase = line.partition("; next attempt")[0]
+        log.warning("%s", line)
+
+    report = await wait_for_topics(engine.settings, say)
+    if report.created:
+        log.info("created topics: %s", ", ".join(report.created))
+    engine.phase = ""
+
+
+async def _start(engine: Engine) -> None:
+    try:
+        await engine.app.start()
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it ends the process
+        engine.fail(error)
+        return
+    gc.collect()
+    gc.freeze()  # what lives as long as the process need not be looked at again
+    gc.set_threshold(*_GC_THRESHOLDS)
+
+
+async def _watch_for_crash(engine: Engine) -> None:
+    """Notice a crash that only Faust knows of: its services mark each other and then wait to be asked."""
+    while not engine.app.crashed:
+        await asyncio.sleep(_CRASH_LOOK_S)
+    reason = engine.app.crash_reason
+    engine.fail(reason if reason is not None else RuntimeError("Faust crashed and does not say why"))
+
+
+async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: float) -> bool:
+    try:
+        await asyncio.wait_for(engine.app.stop(), timeout_s)
+    except asyncio.TimeoutError:
+        log.critical("could not stop within %g s: leaving without a checkpoint", timeout_s)
+        os._exit(EXIT_FAILED)  # Faust's thread would keep the process alive
+    except Exception as error:  # noqa: BLE001 - the process ends either way
+        engine.fail(error)
+        return False
+    finally:
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+    return True
+
+
+async def _unless(stop: asyncio.Event, engine: Engine, work: Awaitable[None]) -> bool:
+    """Run until it is done, or until somebody wants to stop; say whether it is done."""
+    task = asyncio.ensure_future(work)
+    done = await _first(task, stop.wait(), engine.failed.wait())
+    if task in done:
+        task.result()
+        return True
+    return False
+
+
+async def _first(*work: Awaitable[Any]) -> "set[asyncio.Future[Any]]":
+    tasks = [asyncio.ensure_future(each) for each in work]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return done
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Any:
+    loop = asyncio.get_running_loop()
+    installed = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread, or Windows
+            loop.add_signal_handler(number, stop.set)
+            installed.append(number)
+    try:
+        yield
+    finally:
+        for number in installed:
+            loop.remove_signal_handler(number)
