@@ -259,7 +259,7 @@ def _too_far_ahead() -> Iterator[None]:
         if "InvalidTimestamp" not in str(error):
             raise
         raise RunError(
-            "the simulated time is too far ahead of the clock for the brokers (message.timestamp.after.max.ms, "
+            "the simulated time is too far ahead for the brokers (message.timestamp.after.max.ms, "
             "an hour by default); begin earlier with --start"
         ) from error
 

@@ -1,6 +1,7 @@
 """The table of keys, derived from the models: names, defaults, bounds, and their environment variables."""
 
 import functools
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,7 +62,12 @@ class Key:
 
 def dotted(path: Path) -> str:
     """Write a path as TOML does, with quotes round a part that needs them."""
-    return ".".join(part if _BARE.match(part) else '"' + part.replace('"', '\\"') + '"' for part in path)
+    return ".".join(part if _BARE.match(part) else toml_text(part) for part in path)
+
+
+def toml_text(value: Any) -> str:
+    """Write text, a number or a truth value as TOML: JSON, but for one character that TOML forbids."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def environment_name(path: Path) -> str:

@@ -1,13 +1,11 @@
 """The effective configuration: TOML that can be read back, or plain values; secrets hidden."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from pydantic import SecretStr
 
-from stream.settings.checks import quoted
-from stream.settings.keys import Key, Path, dotted, key_at, known_keys, queue_keys
+from stream.settings.keys import Key, Path, dotted, key_at, known_keys, queue_keys, toml_text
 from stream.settings.load import Configuration
 from stream.settings.model import QUEUE_DEFAULTS, QUEUES, Kind
 from stream.settings.spans import format_span
@@ -30,8 +28,8 @@ def toml_value(key: Key, value: Any) -> str:
     """Write a value as TOML on one line."""
     shown = written(key, value)
     if isinstance(shown, list):
-        return "[" + ", ".join(quoted(item) for item in shown) + "]"
-    return json.dumps(shown, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return "[" + ", ".join(toml_text(item) for item in shown) + "]"
+    return toml_text(shown)
 
 
 def effective(configuration: Configuration) -> Iterator[tuple[Path, Key, Any, str]]:
