@@ -12,6 +12,20 @@ from stream.simulate.producer import produce
 START_MS = 1_000_000
 
 
+class Batch:
+    """Room for ten records."""
+
+    def __init__(self):
+        self.records = []
+
+    def append(self, *, timestamp, key, value):
+        """Take a record while there is room."""
+        if len(self.records) == 10:
+            return None
+        self.records.append((timestamp, key, value))
+        return self
+
+
 class Stage:
     """A wall clock that only sleeping moves, and a broker that notes what it gets and when."""
 
@@ -49,9 +63,19 @@ class Stage:
             self.stopping.set()
         await asyncio.sleep(0)
 
-    async def send(self, topic, value, key, *, timestamp_ms):
-        """Take a record; the answer comes in the next turn of the loop."""
-        self.records.append((self.now_ms(), topic, key, value, timestamp_ms))
+    async def partitions_for(self, _topic):
+        """Have three partitions."""
+        return {0, 1, 2}
+
+    def create_batch(self):
+        """Return a batch for ten records."""
+        return Batch()
+
+    async def send_batch(self, batch, topic, *, partition):
+        """Take a batch; the answer comes in the next turn of the loop."""
+        assert partition in (0, 1, 2)
+        for timestamp, key, value in batch.records:
+            self.records.append((self.now_ms(), topic, key, value, timestamp))
         self.unanswered += 1
         answer = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(self._answer, answer, len(self.records))
@@ -59,7 +83,7 @@ class Stage:
 
     def _answer(self, answer, number):
         self.unanswered -= 1
-        if number == self.fail_at:
+        if self.fail_at is not None and number >= self.fail_at:
             answer.set_exception(KafkaTimeoutError("no leader"))
         else:
             answer.set_result(None)
