@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from stream.commands import config, kafka, replay, send, simulate, topics
+from stream.commands import config, kafka, replay, send, simulate, topics, worker
 from stream.commands.common import DEBUG_VARIABLE, RunError, UsageError, debugging, say
 from stream.settings import ConfigError
 
@@ -52,6 +52,7 @@ def callgauge(
 
 app.command(short_help="Run the embedded Kafka alone.")(kafka.kafka)
 app.command(short_help="Create the topics, or check that they fit.")(topics.topics)
+app.command(short_help="Run the processor.")(worker.worker)
 app.command(short_help="Simulate a call centre, to Kafka or to a file.")(simulate.simulate)
 app.command(short_help="Send JSON lines to Kafka.")(send.send)
 app.command(short_help="Put history through the same core.")(replay.replay)
@@ -98,7 +99,7 @@ def _unexpected(error: Exception) -> int:
     if callable(usage):
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "callgauge"
-        text = str(usage()).strip().removesuffix(".")
+        text = str(usage()).strip().removesuffix(".").replace("Value error, ", "")
         return _fail(f"{text[:1].lower()}{text[1:]}; see {command} --help", USAGE)
     if debugging():
         traceback.print_exc()
