@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
-from stream.commands import config, kafka, replay, send, simulate, topics, worker
+from stream.commands import config, demo, kafka, replay, send, simulate, topics, worker
 from stream.commands.common import DEBUG_VARIABLE, RunError, UsageError, debugging, say
 from stream.settings import ConfigError
 
@@ -50,6 +50,7 @@ def callgauge(
         say(context.get_help())
 
 
+app.command(short_help="Run everything on this machine, to look at.")(demo.demo)
 app.command(short_help="Run the embedded Kafka alone.")(kafka.kafka)
 app.command(short_help="Create the topics, or check that they fit.")(topics.topics)
 app.command(short_help="Run the processor.")(worker.worker)
