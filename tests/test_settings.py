@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, SecretStr
 
-from stream.commands import manual
 from stream.core.opening import Opening
 from stream.core.rules import (
     HISTOGRAM_BOUNDS_S,
@@ -27,6 +26,7 @@ from stream.settings.model import Section, Settings
 from stream.settings.show import HIDDEN, as_json, as_toml, toml_value
 from stream.settings.sources import from_text, lines_of
 from stream.settings.spans import format_span, parse_span
+from tools import manual
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -487,7 +487,7 @@ def test_the_example_of_the_documentation_is_the_defaults(tmp_path):
 
 @pytest.mark.parametrize("page", manual.PAGES)
 def test_the_generated_parts_of_the_documentation_are_current(page):
-    """`python -m stream.commands.manual` has been run since the last change."""
+    """`python -m tools.manual` has been run since the last change."""
     text = (DOCS / page).read_text(encoding="utf-8")
 
     assert manual.filled(page, text) == text

@@ -83,15 +83,18 @@ async def _demo(settings: Settings, wish: DemoWish, show: Show) -> None:
 async def _started(demo: Demo, broker: Any) -> bool:
     """Start the broker and import everything else meanwhile; say whether to go on."""
     starting = asyncio.ensure_future(asyncio.to_thread(broker.start))
-    await asyncio.to_thread(lambda: [importlib.import_module(name) for name in _MODULES])
     stopped = asyncio.ensure_future(demo.until.wait())
-    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-    if stopped.done() and not starting.done():
-        broker.kill()
-        with contextlib.suppress(Exception):
-            await starting
+    try:
+        await asyncio.to_thread(lambda: [importlib.import_module(name) for name in _MODULES])
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        if not starting.done():  # nobody will need it; but it must not go on starting behind our back
+            broker.kill()
+            with contextlib.suppress(Exception):
+                await starting
+    if demo.until.is_set():
         return False
-    stopped.cancel()
     await starting
     demo.show.note(f"Kafka at {broker.bootstrap_servers} after {demo.took()}")
     return True

@@ -1,6 +1,6 @@
 """The reference parts of docs/cli.md and docs/configuration.md, made from the definitions themselves.
 
-`python -m stream.commands.manual` writes them into the documents; a test fails when they differ.
+`python -m tools.manual` writes them into the documents; a test fails when they differ.
 """
 
 import re
