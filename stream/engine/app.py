@@ -1,6 +1,5 @@
 """The Faust app: every option written out, each with its reason."""
 
-import uuid
 from typing import Any, Final
 
 import faust
@@ -56,15 +55,16 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "producer_linger": 0.005,  # 0 makes a request for nearly every record; more only delays
         "producer_request_timeout": REQUEST_TIMEOUT_S,  # the default of 20 minutes would hide a dead Kafka
         "producer_max_request_size": MESSAGE_BYTES_MAX,
-        "producer_compression_type": "lz4",  # publications are small integers again and again
+        "producer_compression_type": None,  # whoever reads the dead letters may lack the codec; see topics.py for cells
         "producer_threaded": False,  # slower, and its shutdown is broken
         "topic_allow_declare": False,  # topics are made beforehand, with their own partition counts
         "topic_disable_leader": True,
         "web_enabled": False,  # Faust's would listen on 0.0.0.0 and show the tables
         "worker_redirect_stdouts": False,
         "cython_optimizations": False,  # no measurable gain with batches
-        # Faust's assignor compares it among members; it must differ, and nothing may listen there.
-        "canonical_url": URL(f"http://{uuid.uuid4().hex}.invalid:1"),
+        # Nothing listens there. It must be the same in every run: a static member that comes back gets the assignment of
+        # its previous run, and Faust's assignor dies on one that was made for another URL.
+        "canonical_url": URL("http://callgauge.invalid:1"),
     }
     options.update(settings.app_options)
     app = App(settings.app_id, **options)

@@ -277,6 +277,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """When the group last answered a heartbeat (monotonic)."""
         return self._thread.last_contact_s
 
+    @property
+    def coordination_error(self) -> BaseException | None:
+        """What ended the client's part in the group: it would neither join nor leave nor read any more."""
+        consumer = self._thread._consumer  # noqa: SLF001
+        task = getattr(getattr(consumer, "_coordinator", None), "_coordination_task", None)
+        return task.exception() if task is not None and task.done() and not task.cancelled() else None
+
     def touch(self) -> None:
         """Count an assignment as contact with the group."""
         self._thread.last_contact_s = monotonic_s()

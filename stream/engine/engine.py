@@ -72,7 +72,7 @@ class Engine:
             app.agent(app.topic(shell.topic, schema=RawSchema()), name=f"callgauge-{shell.topic}", concurrency=1)(
                 self._agent(shell)
             )
-        for task in (self._ticker, self._saver, self._watcher):
+        for task in (self._ticker, self._saver):
             app.task(self._guarded(task))
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         app.on_rebalance_complete.connect(self._on_rebalance_complete, weak=False)
@@ -118,10 +118,15 @@ class Engine:
     def fail(self, error: BaseException) -> None:
         """End the process with one line; nothing is saved or committed any more."""
         if self.failure is None:
-            self.failure = error
             known = isinstance(error, EngineError)
             text = str(error) or type(error).__name__
             log.critical("%s", text if known else f"{type(error).__name__}: {text}", exc_info=None if known else error)
+        self.end_with(error)
+
+    def end_with(self, error: BaseException) -> None:
+        """End the process because of an error that somebody else tells."""
+        if self.failure is None:
+            self.failure = error
             self.failed.set()
 
     def _hand_over(self, work: Awaitable[None]) -> None:
@@ -236,23 +241,34 @@ class Engine:
                     self._hand_over(shell.checkpoint(owned))
                     await asyncio.sleep(0)
 
-    async def _watcher(self) -> None:
-        while True:
+    async def watch(self) -> None:
+        """Look for what ended without a word, or does not move, from the start to the end of the process."""
+        while self.failure is None:
             await asyncio.sleep(WATCH_INTERVAL_S)
-            positions = {
-                owned.place: (owned.stage.applied_offset, self._waiting(owned))
-                for shell in self._shells
-                for owned in shell.owned.values()
-            }
-            now_s = monotonic_s()
-            self._unhealthy = self._watchdog.look(positions, now_s)
-            if self._rebalance_began_s is not None and now_s - self._rebalance_began_s > RECOVERY_LIMIT_S:
-                self._unhealthy = f"partitions are being assigned since {now_s - self._rebalance_began_s:.0f} s"
-            if self.app.consumer.unknown_member_count > UNKNOWN_MEMBER_LIMIT:
-                raise EngineError(
-                    f"the group keeps forgetting this worker: does another one use the instance id "
+            self._look_for_the_dead()
+            self._look_for_the_stuck(monotonic_s())
+
+    def _look_for_the_dead(self) -> None:
+        """End the process for a crash that only Faust or its client knows of: they mark it, and wait to be asked."""
+        if self.app.crashed:
+            self.fail(self.app.crash_reason or EngineError("Faust crashed and does not say why"))
+        error = self.app.consumer.coordination_error
+        if error is not None:
+            self.fail(error)
+        if self.app.consumer.unknown_member_count > UNKNOWN_MEMBER_LIMIT:
+            self.fail(
+                EngineError(
+                    "the group keeps forgetting this worker: does another one use the instance id "
                     f"{self.settings.instance_id!r}?"
                 )
+            )
+
+    def _look_for_the_stuck(self, now_s: float) -> None:
+        places = [owned for shell in self._shells for owned in shell.owned.values()]
+        positions = {owned.place: (owned.stage.applied_offset, self._waiting(owned)) for owned in places}
+        self._unhealthy = self._watchdog.look(positions, now_s)
+        if self._rebalance_began_s is not None and now_s - self._rebalance_began_s > RECOVERY_LIMIT_S:
+            self._unhealthy = f"partitions are being assigned since {now_s - self._rebalance_began_s:.0f} s"
 
     # --- where the partitions stand ------------------------------------------------------------------------------
 

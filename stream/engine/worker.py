@@ -19,7 +19,6 @@ log = logging.getLogger("callgauge")
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
-_CRASH_LOOK_S: Final = 0.25
 _GC_THRESHOLDS: Final = (200_000, 50, 50)  # the defaults cost a fifth of the throughput of aiokafka's loops
 
 Exporter = Callable[[Engine], Awaitable[Any]]
@@ -31,8 +30,8 @@ async def run_worker(
     """Run a worker until SIGTERM, SIGINT or ``until``; return the exit code.
 
     ``exporter`` is started before Kafka is touched, so that it can say why the worker is not ready. It gets the engine
-    (whose ``snapshot()`` it reads on this loop), may run for ever, and is cancelled at the end; if it returns something with
-    a ``cleanup`` coroutine, that is awaited instead.
+    (whose ``snapshot()`` it reads on this loop) and may run until it is cancelled, or return something with a coroutine
+    ``close``, which is awaited at the end. What it raises ends the worker and is raised here.
     """
     set_up_logging()
     stop = until or asyncio.Event()
@@ -49,17 +48,17 @@ async def run_worker(
 
 def _look_at_exporter(engine: Engine, done: "asyncio.Future[Any]") -> None:
     if not done.cancelled() and (error := done.exception()) is not None:
-        engine.fail(error)
+        engine.end_with(error)  # told by whoever gets it raised
 
 
 async def _end_exporter(serving: "asyncio.Future[Any] | None") -> None:
     if serving is None:
         return
     serving.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):
-        cleanup = getattr(await serving, "cleanup", None)
-        if cleanup is not None:
-            await cleanup()
+    with contextlib.suppress(asyncio.CancelledError):
+        close = getattr(await serving, "close", None)
+        if close is not None:
+            await close()
 
 
 async def _run(engine: Engine, stop: asyncio.Event) -> int:
@@ -72,7 +71,7 @@ async def _run(engine: Engine, stop: asyncio.Event) -> int:
             log.critical("%s", problem)
         return EXIT_CONFIGURATION
     starting = asyncio.ensure_future(_start(engine))
-    watching = asyncio.ensure_future(_watch_for_crash(engine))
+    watching = asyncio.ensure_future(engine.guard(engine.watch()))
     await _first(stop.wait(), engine.failed.wait())
     watching.cancel()
     engine.stopping = True
@@ -107,14 +106,6 @@ async def _start(engine: Engine) -> None:
     gc.collect()
     gc.freeze()  # what lives as long as the process need not be looked at again
     gc.set_threshold(*_GC_THRESHOLDS)
-
-
-async def _watch_for_crash(engine: Engine) -> None:
-    """Notice a crash that only Faust knows of: its services mark each other and then wait to be asked."""
-    while not engine.app.crashed:
-        await asyncio.sleep(_CRASH_LOOK_S)
-    reason = engine.app.crash_reason
-    engine.fail(reason if reason is not None else RuntimeError("Faust crashed and does not say why"))
 
 
 async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: float) -> bool:

@@ -1,0 +1,75 @@
+"""A worker as a process of its own: settings as JSON on the command line, its snapshot in a file."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+from stream.core import fields as f
+from stream.core.rules import BoardRules, FoldRules
+from stream.engine import Engine, EngineSettings, TopicNames, run_worker
+
+LOOK_S = 0.05
+
+
+def settings_of(options: dict[str, Any]) -> EngineSettings:
+    """Make settings with topics of a test's own."""
+    prefix, partitions, shards = options["prefix"], options["partitions"], options["shards"]
+    fold = FoldRules(shards=shards)
+    return EngineSettings(
+        bootstrap_servers=options["servers"],
+        app_id=prefix,
+        topics=TopicNames(*[f"{prefix}-{name}" for name in ("events", "dead", "late", "cells", "intervals")]),
+        partitions=partitions,
+        shards=shards,
+        instance_id=options.get("instance_id"),
+        publish_interval_s=0.1,
+        checkpoint_interval_s=options.get("checkpoint_interval_s", 0.5),
+        session_timeout_s=6.0,
+        fold=fold,
+        board=BoardRules(time_zone=UTC, source_partitions=partitions, shards=shards, fold=fold),
+    )
+
+
+def describe(engine: Engine) -> dict[str, Any]:
+    """Say what a reader of the metrics would see, and what is owned."""
+    snapshot = engine.snapshot()
+    return {
+        "ready": snapshot.ready,
+        "reason": snapshot.not_ready_reason,
+        "healthy": snapshot.healthy,
+        "clock_ms": snapshot.clock_ms,
+        "totals": {queue.queue: {str(k): v for k, v in queue.totals.items()} for queue in snapshot.queues},
+        "queued": sum(queue.totals.get(f.QUEUED, 0) for queue in snapshot.queues),
+        "events": dict(snapshot.pipeline.events),
+        "rejected": dict(snapshot.pipeline.rejected),
+        "late": snapshot.pipeline.late,
+        "holes": snapshot.pipeline.holes,
+        "gaps": snapshot.pipeline.gaps,
+        "lag": {f"{topic}[{partition}]": lag for (topic, partition), lag in snapshot.pipeline.lag_records.items()},
+        "checkpoints": sorted(snapshot.pipeline.checkpoint_at_ms),
+        "partitions": sorted(engine.calls.owned),
+        "shards": sorted(engine.board.owned),
+    }
+
+
+async def report(engine: Engine, path: Path) -> None:
+    """Write what the engine shows, again and again."""
+    while True:
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(describe(engine)))
+        new.replace(path)
+        await asyncio.sleep(LOOK_S)
+
+
+def main() -> int:
+    """Run until a signal."""
+    options = json.loads(sys.argv[1])
+    path = Path(options["status"])
+    return asyncio.run(run_worker(settings_of(options), lambda engine: report(engine, path)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
