@@ -323,10 +323,10 @@ class Life:
                 continue
             if self.rests() and self.last is not None and happening.at > self.last + self.rules.grace_ms:
                 self.begin_contact()
+            self.touch(happening.at)  # also a duplicate is an event
             if self.is_duplicate(happening):
                 self.duplicates.append(happening)
             else:
-                self.last = max(self.last or 0, happening.at)
                 getattr(self, "on_" + happening.type)(happening)
             self.earlier.append(happening)
         self.pass_time(now)
@@ -349,7 +349,7 @@ class Life:
                 self.over.remove(conversation)
 
     def touch(self, at: int) -> None:
-        """Something ended by itself: the memory of the call lasts from here."""
+        """Something happened: the memory of the call lasts from here."""
         self.last = max(self.last or 0, at)
 
     def rests(self) -> bool:

@@ -558,7 +558,7 @@ def test_an_offer_expires_uncounted():
     [
         (("0 blocked reason=busy id=x",), 10),
         (("0 blocked reason=busy id=x", "4 hold"), 14),
-        (("0 blocked reason=busy id=x", "4 hold id=x"), 10),  # a duplicate prolongs nothing
+        (("0 blocked reason=busy id=x", "4 hold id=x"), 14),  # also a duplicate is an event
         (("0 offered a id=x",), 110),
         (("0 queued a id=x",), 110),
         (("0 queued a id=x", "7 abandoned"), 17),
