@@ -133,7 +133,7 @@ class EmbeddedKafka:
         """Start the broker and wait until a client can use it. Does nothing when it runs."""
         if self.running:
             return self
-        runtime = Runtime(find_java(), ensure_jars())
+        runtime = self._runtime()
         try:
             self._claim_directory()
             self._launch_until_ready(runtime)
@@ -215,9 +215,9 @@ class EmbeddedKafka:
         directory = self._require_directory()
         _check_space(directory)
         log_dir = directory / "data"
-        if not is_formatted(log_dir):
-            format_storage(runtime, log_dir)
         remembered = self._remembered_ports(directory)
+        if not is_formatted(log_dir):
+            self._format(runtime, log_dir)
         free_choice = self._wanted_port is None and remembered is None
         for attempt in range(START_ATTEMPTS):
             self._ports = self._choose_ports(remembered)
@@ -249,6 +249,12 @@ class EmbeddedKafka:
         log.unlink(missing_ok=True)
         self._process = ChildProcess(self._command(runtime, properties), log, directory)
         self._await_ready(log)
+
+    def _runtime(self) -> Runtime:
+        return Runtime(find_java(), ensure_jars())
+
+    def _format(self, runtime: Runtime, log_dir: Path) -> None:
+        format_storage(runtime, log_dir)
 
     def _command(self, runtime: Runtime, properties: Path) -> list[str]:
         return runtime.command(str(properties))

