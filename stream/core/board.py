@@ -54,7 +54,9 @@ class BoardShard:
         self._sources: dict[int, Source] = {}
         self._held: dict[int, dict[int, set[str]]] = {}  # partition -> bucket -> queues with a cell there
         self._queues: dict[str, QueueBoard] = {}
-        self._open: dict[int, dict[str, bool]] = {}  # interval start -> queue -> changed since it was published
+        self._open: dict[
+            int, dict[str, bool]
+        ] = {}  # interval start -> queue -> changed since it was published
         self._interval_of: dict[int, int] = {}  # quarter -> interval start
         self._clock_ms: int | None = None
         self._pruned_at = 0
@@ -96,7 +98,10 @@ class BoardShard:
             for bucket in queue.absorb(partition, offset, update, final_before):
                 held.setdefault(bucket, set()).add(update.name)
                 self._touch(update.name, bucket)
-        if source is None or (offset, publication.as_of_ms or 0) >= (source.applied_offset, source.as_of_ms or 0):
+        if source is None or (offset, publication.as_of_ms or 0) >= (
+            source.applied_offset,
+            source.as_of_ms or 0,
+        ):
             self._sources[partition] = Source(
                 offset,
                 publication.stream_time_ms,
@@ -171,7 +176,9 @@ class BoardShard:
 
         A partition that has nothing to read does not hold the clock back: its silence is no slowness.
         """
-        newest_ms = max((s.stream_time_ms for s in self._sources.values() if s.stream_time_ms is not None), default=None)
+        newest_ms = max(
+            (s.stream_time_ms for s in self._sources.values() if s.stream_time_ms is not None), default=None
+        )
         behind = [source.stream_time_ms for source in self._sources.values() if not source.caught_up]
         known = [time_ms for time_ms in behind if time_ms is not None]
         if len(known) < len(behind):
@@ -404,7 +411,11 @@ def cap(views: list[QueueView], firsts: dict[str, int], rules: BoardRules) -> li
     First is by the time of a queue's first event, so that a restart keeps the same ones.
     """
     own = [view for view in views if view.queue in rules.fold.queues or view.queue == f.UNROUTED]
-    others = [view for view in views if view.queue not in rules.fold.queues and view.queue not in (f.UNROUTED, f.OTHER)]
+    others = [
+        view
+        for view in views
+        if view.queue not in rules.fold.queues and view.queue not in (f.UNROUTED, f.OTHER)
+    ]
     room = max(0, rules.queues_max - sum(view.queue != f.UNROUTED for view in own))
     over = [view for view in views if view.queue == f.OTHER]
     if len(others) > room:
@@ -421,7 +432,9 @@ def merge_views(name: str, views: Sequence[QueueView]) -> QueueView:
     return QueueView(
         queue=name,
         totals=merge_counts([view.totals for view in views]),
-        histograms={key: _merge_histograms([view.histograms[key] for view in views]) for key in first.histograms},
+        histograms={
+            key: _merge_histograms([view.histograms[key] for view in views]) for key in first.histograms
+        },
         waiting=sum(view.waiting for view in views),
         waiting_past_target=sum(view.waiting_past_target for view in views),
         in_progress=sum(view.in_progress for view in views),
@@ -450,7 +463,9 @@ def merge_counts(all_counts: Sequence[Mapping[int, int]]) -> Counts:
 
 
 def _merge_windows(windows: Sequence[WindowView]) -> WindowView:
-    return WindowView(windows[0].start_ms, windows[0].end_ms, merge_counts([window.counts for window in windows]))
+    return WindowView(
+        windows[0].start_ms, windows[0].end_ms, merge_counts([window.counts for window in windows])
+    )
 
 
 def _merge_histograms(histograms: Sequence[HistogramView]) -> HistogramView:
@@ -459,4 +474,3 @@ def _merge_histograms(histograms: Sequence[HistogramView]) -> HistogramView:
         tuple(map(sum, zip(*(histogram.counts for histogram in histograms), strict=True))),
         sum(histogram.sum_ms for histogram in histograms),
     )
-

@@ -10,13 +10,12 @@ phase; every change of a phase is in this file. Time passes only through ``advan
 ``call_age_max`` ends there, at exactly that age. Nothing here reads a clock.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from schemas import EVENT_TYPES, Event
 from stream.core import fields as f
-from stream.core.cells import Book, Ledger
+from stream.core.cells import Book, Cell, Ledger
 from stream.core.rules import FoldRules, Formula, QueueRule
 
 IDLE: Final = 0  # nothing is open; a wrap-up may still be awaited
@@ -36,30 +35,54 @@ LATE_CONVERSATION: Final = LATE_WAIT + 1
 
 # The order of events at one instant (docs/counting.md); by kind.
 _EARLY_ENDER: Final = 1
-_ORDER: Final = ("offered", "", "queued", "blocked", "answered", "hold", "resumed", "abandoned", "left", "ended", "wrap_up")
+_ORDER: Final = (
+    "offered",
+    "",
+    "queued",
+    "blocked",
+    "answered",
+    "hold",
+    "resumed",
+    "abandoned",
+    "left",
+    "ended",
+    "wrap_up",
+)
 RANK: Final = (*(_ORDER.index(name) for name in EVENT_TYPES), len(_ORDER), len(_ORDER))
 
 NEVER: Final = 1 << 62  # later than any event time
 
+_ANSWERED_ONLY: Final = Formula.ANSWERED_ONLY
 _ANSWER_WAIT, _ABANDON_WAIT, _TALK, _WRAP_UP, _HANDLE = range(len(f.HISTOGRAM_NAMES))
 _ANOMALY: Final = {name: index for index, name in enumerate(f.ANOMALIES)}
 
 # at_ms, kind, event, ledger of the event's queue, the rule of that queue when the event arrived
 Entry = tuple[int, int, Event, Ledger, QueueRule]
 SortKey = tuple[object, ...]
+Closing = tuple[int, int, bytes]  # at_ms, LATE_WAIT or LATE_CONVERSATION, the late record's bytes
+Pinned = tuple[Ledger, QueueRule]  # a rule that the configuration no longer has
 
 
 class Conversation:
     """A contact with an agent, from the answer to the wrap-up."""
 
-    __slots__ = ("agent", "answered_at_ms", "ended_at_ms", "hold_ms", "holds", "ledger", "origin_ms", "talk_ms")
+    __slots__ = (
+        "agent",
+        "answered_at_ms",
+        "ended_at_ms",
+        "hold_ms",
+        "holds",
+        "ledger",
+        "origin_ms",
+        "talk_ms",
+    )
 
     def __init__(self, answered_at_ms: int, ledger: Ledger, agent: str | None, origin_ms: int) -> None:
         self.answered_at_ms = answered_at_ms
         self.ledger = ledger
         self.agent = agent
         self.origin_ms = origin_ms  # when its visit was queued
-        self.holds: list[list[int]] = []  # [start, end]; NEVER for one that is still running
+        self.holds: list[list[int]] | tuple[()] = ()  # [start, end]; NEVER for one that is still running
         self.ended_at_ms = NEVER
         self.talk_ms = 0
         self.hold_ms = 0
@@ -67,7 +90,8 @@ class Conversation:
     def end(self, at_ms: int, talked_until_ms: int) -> None:
         """Measure talk and holds up to a moment; ``at_ms`` is the event that ended it."""
         until_ms = max(self.answered_at_ms, talked_until_ms)
-        self.hold_ms = sum(max(0, min(end, until_ms) - start) for start, end in self.holds)
+        if self.holds:
+            self.hold_ms = sum(max(0, min(end, until_ms) - start) for start, end in self.holds)
         self.talk_ms = until_ms - self.answered_at_ms - self.hold_ms
         self.ended_at_ms = at_ms
 
@@ -77,19 +101,18 @@ class Call:
 
     __slots__ = (
         "age_at_ms",
+        "aged_at_ms",
         "call_id",
         "conversation",
-        "entries",
         "ids",
         "last_at_ms",
-        "last_rank",
+        "log",
         "offer_at_ms",
         "offer_ledger",
         "offer_rule",
         "offered",
         "over",
         "phase",
-        "quiet_at_ms",
         "review_at_ms",
         "visit_at_ms",
         "visit_floor_ms",
@@ -106,11 +129,12 @@ class Call:
 
     def __init__(self, call_id: str) -> None:
         self.call_id = call_id
-        self.entries: list[Entry] = []
+        # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
+        # and where it counts. Bytes are kept, not events: they are small, and hardly ever looked at again.
+        self.log: list[Any] = []
         self.last_at_ms = -1
-        self.last_rank = 0
         self.review_at_ms = NEVER
-        self.quiet_at_ms = -1
+        self.aged_at_ms = -1  # when something last ended by age
         self.forget()
 
     def forget(self) -> None:
@@ -118,12 +142,22 @@ class Call:
         self.phase = IDLE
         self.offered = False
         self.ids: set[str] | None = None
-        self.over: list[Conversation] = []  # ended, waiting for their wrap-up
+        self.over: list[Conversation] | tuple[()] = ()  # ended, waiting for their wrap-up
         self.age_at_ms = NEVER  # the first moment at which something open gets too old
         self.offer_at_ms = NEVER
         self.visit_at_ms = NEVER
         self.visit_floor_ms = -1  # nothing of the visit is counted before this moment
-        self.visit_queue = ""
+        self.visit_queue: str | None = None
+
+    def knows(self, event_id: str) -> bool:
+        """Say whether an event with this id was taken; remember it."""
+        if self.ids is None:
+            self.ids = {event_id}
+            return False
+        if event_id in self.ids:
+            return True
+        self.ids.add(event_id)
+        return False
 
     def set_age(self, rules: FoldRules) -> None:
         """Find the first moment at which something open gets too old."""
@@ -138,6 +172,10 @@ class Call:
             age_at_ms = min(age_at_ms, conversation.ended_at_ms + rules.wrap_up_wait_ms)
         self.age_at_ms = age_at_ms
 
+    def quiet_at_ms(self) -> int:
+        """Return the last moment at which something happened: its last event, or the last thing that ended by age."""
+        return self.last_at_ms if self.last_at_ms > self.aged_at_ms else self.aged_at_ms
+
     def rests(self) -> bool:
         """Say whether nothing is open and no wrap-up is awaited."""
         return self.phase == IDLE and not self.over
@@ -148,11 +186,11 @@ class Call:
         A resting call is kept two graces: an event up to one grace after its last moment still belongs to it, and may
         itself arrive one grace late.
         """
-        return self.quiet_at_ms + 2 * rules.grace_ms if self.rests() else self.age_at_ms
+        return self.quiet_at_ms() + 2 * rules.grace_ms if self.rests() else self.age_at_ms
 
 
 class Machine:
-    """Folds entries into calls and counts in a book."""
+    """Folds events into calls and counts in a book."""
 
     __slots__ = ("book", "rules")
 
@@ -164,56 +202,63 @@ class Machine:
         """Fold entries in canonical order, and let time pass to ``until_ms``."""
         previous: Entry | None = None
         for entry in entries:
-            self.step(call, entry, previous)
+            at_ms, kind, event, ledger, rule = entry
+            copied = previous is not None and is_copy(previous, entry)
+            self.step(call, at_ms, kind, event, ledger, rule, copied=copied)
             previous = entry
         self.advance(call, until_ms)
 
-    def step(self, call: Call, entry: Entry, previous: Entry | None) -> None:
-        """Take one event. ``previous`` is given where it may be a copy: at the same instant."""
-        at_ms, kind, event = entry[0], entry[1], entry[2]
-        rules, book = self.rules, self.book
+    def step(
+        self,
+        call: Call,
+        at_ms: int,
+        kind: int,
+        event: Event,
+        ledger: Ledger,
+        rule: QueueRule,
+        *,
+        copied: bool = False,
+    ) -> None:
+        """Take one event, not before the last one. ``copied``: it equals one that was taken."""
         if at_ms > call.age_at_ms:
             self.advance(call, at_ms)
-        if call.phase == IDLE and at_ms > call.quiet_at_ms + rules.grace_ms and not call.over:
-            call.forget()
         call.last_at_ms = at_ms
-        call.last_rank = RANK[kind]
-        if at_ms > call.quiet_at_ms:
-            call.quiet_at_ms = at_ms
+        book = self.book
         if kind >= LATE_WAIT:
-            TRANSITIONS[call.phase][kind](self, call, entry)
-            return
-        duplicate = False
-        event_id = event.event_id
-        if event_id is not None:
-            if call.ids is None:
-                call.ids = {event_id}
-            elif event_id in call.ids:
-                duplicate = True
-            else:
-                call.ids.add(event_id)
-        elif previous is not None and is_copy(previous, entry):
-            duplicate = True
-        if duplicate or TRANSITIONS[call.phase][kind](self, call, entry):
-            book.duplicates += book.sign
+            TRANSITIONS[call.phase][kind](self, call, at_ms, event, ledger, rule)
         else:
-            book.applied[kind] += book.sign
+            event_id = event.event_id
+            duplicate = copied if event_id is None else call.knows(event_id)
+            if duplicate or TRANSITIONS[call.phase][kind](self, call, at_ms, event, ledger, rule):
+                book.duplicates += book.sign
+            else:
+                book.applied[kind] += book.sign
+        if not call.phase and not call.over:
+            call.age_at_ms = at_ms + self.rules.grace_ms  # then it is forgotten
 
     def advance(self, call: Call, to_ms: int) -> None:
-        """End what got too old before ``to_ms``."""
+        """End what got too old before ``to_ms``; forget what has rested for one grace."""
         while call.age_at_ms < to_ms:
             at_ms = call.age_at_ms
-            call.quiet_at_ms = max(call.quiet_at_ms, at_ms)
+            if call.rests():
+                call.forget()
+                return
+            call.aged_at_ms = at_ms
             if call.phase == OFFERED:
                 self.use_offer(call)
             else:
                 self._expire(call, at_ms)
+            if call.rests():
+                call.age_at_ms = call.quiet_at_ms() + self.rules.grace_ms
 
     def _expire(self, call: Call, at_ms: int) -> None:
         age_ms = self.rules.call_age_max_ms
         if call.phase in (WAITING, TALKING_AND_WAITING) and call.visit_at_ms + age_ms == at_ms:
             self.expire_visit(call, at_ms)
-        if call.phase in (TALKING, TALKING_AND_WAITING) and call.conversation.answered_at_ms + age_ms == at_ms:
+        if (
+            call.phase in (TALKING, TALKING_AND_WAITING)
+            and call.conversation.answered_at_ms + age_ms == at_ms
+        ):
             self.expire_conversation(call, at_ms)
         wait_ms = self.rules.wrap_up_wait_ms
         call.over = [conversation for conversation in call.over if conversation.ended_at_ms + wait_ms > at_ms]
@@ -227,13 +272,19 @@ class Machine:
             self._count_offer(call, -1)
         call.phase = IDLE
         call.offer_at_ms = NEVER
-        call.set_age(self.rules)
+        if call.over:
+            call.set_age(self.rules)
+        else:  # nearly always
+            call.age_at_ms = NEVER
 
-    def open_offer(self, call: Call, entry: Entry) -> None:
+    def open_offer(self, call: Call, at_ms: int, ledger: Ledger, rule: QueueRule) -> None:
         """Open an offer, from which an answer or abandon may begin its visit."""
         call.phase = OFFERED
-        call.offer_at_ms, call.offer_ledger, call.offer_rule = entry[0], entry[3], entry[4]
-        call.set_age(self.rules)
+        call.offer_at_ms, call.offer_ledger, call.offer_rule = at_ms, ledger, rule
+        if call.over:
+            call.set_age(self.rules)
+        else:  # nearly always
+            call.age_at_ms = at_ms + self.rules.call_age_max_ms
         if self.book.sign > 0:
             self._count_offer(call, 1)
 
@@ -246,19 +297,27 @@ class Machine:
 
     # --- the visit -----------------------------------------------------------------------------------------------
 
-    def begin_visit(self, call: Call, entry: Entry, floor_ms: int = -1) -> None:
+    def begin_visit(
+        self, call: Call, at_ms: int, queue: str | None, ledger: Ledger, rule: QueueRule, floor_ms: int = -1
+    ) -> None:
         """Begin to wait. What fails if nothing else happens is counted at once, where the target is passed."""
-        at_ms, _, event, ledger, rule = entry
-        call.visit_at_ms, call.visit_floor_ms = at_ms, floor_ms
-        call.visit_queue, call.visit_ledger, call.visit_rule = event.queue or f.UNROUTED, ledger, rule
-        call.phase = TALKING_AND_WAITING if call.phase in (TALKING, TALKING_AND_WAITING) else WAITING
-        call.set_age(self.rules)
+        call.visit_at_ms = at_ms
+        call.visit_floor_ms = floor_ms
+        call.visit_queue = queue
+        call.visit_ledger = ledger
+        call.visit_rule = rule
+        if call.phase == IDLE and not call.over:  # nearly always
+            call.phase = WAITING
+            call.age_at_ms = at_ms + self.rules.call_age_max_ms
+        else:
+            call.phase = TALKING_AND_WAITING if call.phase == TALKING else WAITING
+            call.set_age(self.rules)
         book = self.book
         sign = book.sign
-        book.cell(ledger, max(at_ms, floor_ms)).counts[f.QUEUED] += sign
+        book.cell(ledger, at_ms if at_ms > floor_ms else floor_ms).counts[f.QUEUED] += sign
         due = book.cell(ledger, self._due_ms(call)).counts
         due[f.OVERDUE] += sign
-        if rule.formula is not Formula.ANSWERED_ONLY:
+        if rule.formula is not _ANSWERED_ONLY:
             due[f.SERVICE_LEVEL_BASE] += sign
         if sign > 0:
             register(call)
@@ -267,55 +326,58 @@ class Machine:
         """Return the moment whose bucket has the visit's failure."""
         if self.book.by_arrival:
             return call.visit_at_ms
-        return max(call.visit_at_ms + call.visit_rule.target_ms, call.visit_floor_ms)
+        due_ms = call.visit_at_ms + call.visit_rule.target_ms
+        return due_ms if due_ms > call.visit_floor_ms else call.visit_floor_ms
 
-    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> defaultdict[int, int]:
-        """End the waiting visit and return the counts of the cell of that moment.
+    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> Cell:
+        """End the waiting visit and return the cell of that moment.
 
         ``failed``: the visit keeps its failure at the target even if the target had not passed (expired ones).
         """
         book, ledger, rule = self.book, call.visit_ledger, call.visit_rule
         sign = book.sign
         queued_at_ms = call.visit_at_ms
-        counts = book.cell(ledger, queued_at_ms if book.by_arrival else at_ms).counts
+        cell = book.cell(ledger, queued_at_ms if book.by_arrival else at_ms)
         if at_ms - queued_at_ms <= rule.target_ms:
             due = book.cell(ledger, self._due_ms(call)).counts
             due[f.OVERDUE] -= sign
-            if not failed and rule.formula is not Formula.ANSWERED_ONLY:
+            if not failed and rule.formula is not _ANSWERED_ONLY:
                 due[f.SERVICE_LEVEL_BASE] -= sign
         else:
-            counts[f.OVERDUE] -= sign
+            cell.counts[f.OVERDUE] -= sign
         if sign > 0:
             del ledger.waiting[call.call_id]
-        call.phase = TALKING if call.phase == TALKING_AND_WAITING else IDLE
         call.visit_at_ms = NEVER
-        call.set_age(self.rules)
-        return counts
+        if call.phase == WAITING and not call.over:  # nearly always
+            call.phase = IDLE
+            call.age_at_ms = NEVER
+        else:
+            call.phase = TALKING if call.phase == TALKING_AND_WAITING else IDLE
+            call.set_age(self.rules)
+        return cell
+
+    def _note_wait(self, cell: Cell, wait_ms: int) -> None:
+        """Note a wait that ended, for the longest one."""
+        cell.waits[wait_ms] = cell.waits.get(wait_ms, 0) + self.book.sign
 
     def expire_visit(self, call: Call, at_ms: int) -> None:
         """End a visit that never came to an end of its own."""
-        self.end_wait(call, at_ms, failed=True)[f.EXPIRED_WAITING] += self.book.sign
+        self.end_wait(call, at_ms, failed=True).counts[f.EXPIRED_WAITING] += self.book.sign
 
     def leave(self, call: Call, at_ms: int, field: int) -> None:
         """End the waiting visit as left."""
-        queued_at_ms, ledger = call.visit_at_ms, call.visit_ledger
-        sign = self.book.sign
-        self.end_wait(call, at_ms, failed=False)[field] += sign
-        self._ended_wait(ledger, at_ms, queued_at_ms)
+        wait_ms = at_ms - call.visit_at_ms
+        cell = self.end_wait(call, at_ms, failed=False)
+        cell.counts[field] += self.book.sign
+        self._note_wait(cell, wait_ms)
 
-    def _ended_wait(self, ledger: Ledger, at_ms: int, queued_at_ms: int) -> None:
-        """Note a wait that ended, for the longest one."""
-        cell = self.book.cell(ledger, queued_at_ms if self.book.by_arrival else at_ms)
-        wait_ms = at_ms - queued_at_ms
-        cell.waits[wait_ms] = cell.waits.get(wait_ms, 0) + self.book.sign
-
-    def answer(self, call: Call, at_ms: int) -> None:
-        """End the waiting visit as answered."""
-        book, ledger, rule = self.book, call.visit_ledger, call.visit_rule
-        queued_at_ms = call.visit_at_ms
+    def answer(self, call: Call, at_ms: int, agent: str | None) -> None:
+        """End the waiting visit as answered, and begin to talk."""
+        book, ledger, rule, queued_at_ms = self.book, call.visit_ledger, call.visit_rule, call.visit_at_ms
         wait_ms = at_ms - queued_at_ms
         sign = book.sign
-        counts = self.end_wait(call, at_ms, failed=False)
+        cell = self.end_wait(call, at_ms, failed=False)
+        counts = cell.counts
         counts[f.ANSWERED] += sign
         counts[f.ANSWER_WAITS] += sign
         counts[f.ANSWER_WAIT_MS] += sign * wait_ms
@@ -323,18 +385,19 @@ class Machine:
             counts[f.ANSWERED_WITHIN_TARGET] += sign
             counts[f.SERVICE_LEVEL_MET] += sign
             counts[f.SERVICE_LEVEL_BASE] += sign
-        elif rule.formula is Formula.ANSWERED_ONLY:
+        elif rule.formula is _ANSWERED_ONLY:
             counts[f.SERVICE_LEVEL_BASE] += sign
         book.observe(ledger, _ANSWER_WAIT, wait_ms)
-        self._ended_wait(ledger, at_ms, queued_at_ms)
+        self._note_wait(cell, wait_ms)
+        self.begin_conversation(call, at_ms, agent, ledger, queued_at_ms)
 
     def abandon(self, call: Call, at_ms: int) -> None:
         """End the waiting visit as abandoned."""
         book, ledger, rule = self.book, call.visit_ledger, call.visit_rule
-        queued_at_ms = call.visit_at_ms
-        wait_ms = at_ms - queued_at_ms
+        wait_ms = at_ms - call.visit_at_ms
         sign = book.sign
-        counts = self.end_wait(call, at_ms, failed=False)
+        cell = self.end_wait(call, at_ms, failed=False)
+        counts = cell.counts
         counts[f.ABANDONED] += sign
         counts[f.ABANDON_WAITS] += sign
         counts[f.ABANDON_WAIT_MS] += sign * wait_ms
@@ -348,50 +411,57 @@ class Machine:
                 if rule.formula is Formula.ABANDONED_POSITIVE:
                     counts[f.SERVICE_LEVEL_MET] += sign
         book.observe(ledger, _ABANDON_WAIT, wait_ms)
-        self._ended_wait(ledger, at_ms, queued_at_ms)
+        self._note_wait(cell, wait_ms)
 
-    def visit_from_offer(self, call: Call, entry: Entry) -> None:
+    def visit_from_offer(
+        self, call: Call, at_ms: int, queue: str | None, ledger: Ledger, rule: QueueRule
+    ) -> None:
         """Begin a visit at the open offer, in the event's queue if it names one.
 
         It reaches back in time, but not behind what may be final already: at most one grace (docs/counting.md).
         """
-        at_ms, kind, event, ledger, rule = entry
-        if event.queue is None:
+        if queue is None:
             ledger, rule = call.offer_ledger, call.offer_rule
         offer_at_ms = call.offer_at_ms
         self.use_offer(call)
         floor_ms = -1 if self.book.by_arrival else at_ms - self.rules.grace_ms
-        self.begin_visit(call, (offer_at_ms, kind, event, ledger, rule), floor_ms)
+        self.begin_visit(call, offer_at_ms, queue, ledger, rule, floor_ms)
 
-    def visit_unknown(self, call: Call, entry: Entry, field: int, anomaly: str) -> None:
+    def visit_unknown(self, call: Call, at_ms: int, ledger: Ledger, field: int, anomaly: str) -> None:
         """Count a visit of which only the end is known: queued and ended at once, wait unknown."""
         if call.phase in (WAITING, TALKING_AND_WAITING):
-            self.leave(call, entry[0], f.LEFT_OVERFLOW)
-        counts = self.book.cell(entry[3], entry[0]).counts
+            self.leave(call, at_ms, f.LEFT_OVERFLOW)
+        counts = self.book.cell(ledger, at_ms).counts
         counts[f.QUEUED] += self.book.sign
         counts[field] += self.book.sign
         self.book.anomaly(_ANOMALY[anomaly])
 
     # --- the conversation ----------------------------------------------------------------------------------------
 
-    def begin_conversation(self, call: Call, entry: Entry, ledger: Ledger, queued_at_ms: int | None) -> None:
+    def begin_conversation(
+        self, call: Call, at_ms: int, agent: str | None, ledger: Ledger, queued_at_ms: int
+    ) -> None:
         """Begin to talk; a conversation still in progress ended when this visit was queued."""
-        at_ms = entry[0]
-        if call.phase in (TALKING, TALKING_AND_WAITING):
-            self.end_conversation(call, at_ms, at_ms if queued_at_ms is None else queued_at_ms)
-        call.conversation = Conversation(
-            at_ms, ledger, entry[2].agent, at_ms if queued_at_ms is None else queued_at_ms
-        )
+        if call.phase == TALKING:
+            self.end_conversation(call, at_ms, queued_at_ms)
+        call.conversation = Conversation(at_ms, ledger, agent, queued_at_ms)
         call.phase = TALKING
-        call.set_age(self.rules)
+        if call.over:
+            call.set_age(self.rules)
+        else:  # nearly always
+            call.age_at_ms = at_ms + self.rules.call_age_max_ms
 
     def end_conversation(self, call: Call, at_ms: int, talked_until_ms: int) -> None:
         """End the conversation in progress; from then on its wrap-up is awaited."""
         conversation = call.conversation
         conversation.end(at_ms, talked_until_ms)
-        call.over.append(conversation)
-        call.phase = WAITING if call.phase == TALKING_AND_WAITING else IDLE
-        call.set_age(self.rules)
+        call.over = [*call.over, conversation]
+        if call.phase == TALKING and len(call.over) == 1:  # nearly always
+            call.phase = IDLE
+            call.age_at_ms = at_ms + self.rules.wrap_up_wait_ms
+        else:
+            call.phase = WAITING if call.phase == TALKING_AND_WAITING else IDLE
+            call.set_age(self.rules)
         book = self.book
         sign = book.sign
         counts = book.cell(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms).counts
@@ -411,8 +481,11 @@ class Machine:
 
     def wrap_up(self, call: Call, conversation: Conversation, at_ms: int, duration_ms: int) -> None:
         """Count the after-call work, and the handling that it completes."""
-        call.over.remove(conversation)
-        call.set_age(self.rules)
+        call.over = [other for other in call.over if other is not conversation] if len(call.over) > 1 else ()
+        if call.over or call.phase:
+            call.set_age(self.rules)
+        else:  # nearly always
+            call.age_at_ms = NEVER
         book, ledger = self.book, conversation.ledger
         sign = book.sign
         handle_ms = conversation.talk_ms + conversation.hold_ms + duration_ms
@@ -427,135 +500,162 @@ class Machine:
 
 # --- events: each returns True when the event is a duplicate in this phase --------------------------------------------
 
-Transition = Callable[[Machine, Call, Entry], bool | None]
+Transition = Callable[["Machine", Call, int, Event, Ledger, QueueRule], bool | None]
 
 
-def _offered(machine: Machine, call: Call, entry: Entry) -> bool | None:
+def _offered(
+    machine: Machine, call: Call, at_ms: int, _: Event, ledger: Ledger, rule: QueueRule
+) -> bool | None:
     if call.offered:
         return True
     call.offered = True
-    machine.book.cell(entry[3], entry[0]).counts[f.OFFERED] += machine.book.sign
+    book = machine.book
+    book.cell(ledger, at_ms).counts[f.OFFERED] += book.sign
     if call.phase == IDLE:
-        machine.open_offer(call, entry)
+        machine.open_offer(call, at_ms, ledger, rule)
     return None
 
 
-def _queued(machine: Machine, call: Call, entry: Entry) -> None:
-    machine.begin_visit(call, entry)
+def _queued(machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule) -> None:
+    machine.begin_visit(call, at_ms, event.queue, ledger, rule)
 
 
-def _queued_after_offer(machine: Machine, call: Call, entry: Entry) -> None:
+def _queued_after_offer(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
     machine.use_offer(call)
-    machine.begin_visit(call, entry)
+    machine.begin_visit(call, at_ms, event.queue, ledger, rule)
 
 
-def _queued_while_waiting(machine: Machine, call: Call, entry: Entry) -> bool | None:
-    if entry[2].queue == call.visit_queue:
+def _queued_while_waiting(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> bool | None:
+    if event.queue == call.visit_queue:
         return True
-    machine.leave(call, entry[0], f.LEFT_OVERFLOW)
-    machine.begin_visit(call, entry)
+    machine.leave(call, at_ms, f.LEFT_OVERFLOW)
+    machine.begin_visit(call, at_ms, event.queue, ledger, rule)
     return None
 
 
-def _answered(machine: Machine, call: Call, entry: Entry) -> None:
-    machine.visit_unknown(call, entry, f.ANSWERED, "answered_without_visit")
-    machine.begin_conversation(call, entry, entry[3], None)
+def _answered(machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, _: QueueRule) -> None:
+    machine.visit_unknown(call, at_ms, ledger, f.ANSWERED, "answered_without_visit")
+    machine.begin_conversation(call, at_ms, event.agent, ledger, at_ms)
 
 
-def _answered_after_offer(machine: Machine, call: Call, entry: Entry) -> None:
-    machine.visit_from_offer(call, entry)
-    _answered_while_waiting(machine, call, entry)
+def _answered_after_offer(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
+    machine.visit_from_offer(call, at_ms, event.queue, ledger, rule)
+    _answered_while_waiting(machine, call, at_ms, event, ledger, rule)
 
 
-def _answered_while_waiting(machine: Machine, call: Call, entry: Entry) -> None:
-    if not selects_visit(call, entry):
-        _answered(machine, call, entry)
-        return
-    queued_at_ms, ledger = call.visit_at_ms, call.visit_ledger
-    machine.answer(call, entry[0])
-    machine.begin_conversation(call, entry, ledger, queued_at_ms)
-
-
-def _abandoned(machine: Machine, call: Call, entry: Entry) -> None:
-    machine.visit_unknown(call, entry, f.ABANDONED, "abandoned_without_visit")
-
-
-def _abandoned_after_offer(machine: Machine, call: Call, entry: Entry) -> None:
-    machine.visit_from_offer(call, entry)
-    machine.abandon(call, entry[0])
-
-
-def _abandoned_while_waiting(machine: Machine, call: Call, entry: Entry) -> None:
-    if selects_visit(call, entry):
-        machine.abandon(call, entry[0])
+def _answered_while_waiting(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
+    if event.queue is None or event.queue == call.visit_queue:
+        machine.answer(call, at_ms, event.agent)
     else:
-        _abandoned(machine, call, entry)
+        _answered(machine, call, at_ms, event, ledger, rule)
 
 
-def _left(machine: Machine, _call: Call, _entry: Entry) -> None:
+def _abandoned(machine: Machine, call: Call, at_ms: int, _: Event, ledger: Ledger, _rule: QueueRule) -> None:
+    machine.visit_unknown(call, at_ms, ledger, f.ABANDONED, "abandoned_without_visit")
+
+
+def _abandoned_after_offer(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
+    machine.visit_from_offer(call, at_ms, event.queue, ledger, rule)
+    machine.abandon(call, at_ms)
+
+
+def _abandoned_while_waiting(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
+    if event.queue is None or event.queue == call.visit_queue:
+        machine.abandon(call, at_ms)
+    else:
+        _abandoned(machine, call, at_ms, event, ledger, rule)
+
+
+def _left(machine: Machine, _call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule) -> None:
     machine.book.anomaly(_ANOMALY["left_without_visit"])
 
 
-def _left_while_waiting(machine: Machine, call: Call, entry: Entry) -> None:
-    if selects_visit(call, entry):
-        machine.leave(call, entry[0], f.LEFT[entry[2].reason or ""])
+def _left_while_waiting(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
+    if event.queue is None or event.queue == call.visit_queue:
+        machine.leave(call, at_ms, f.LEFT[event.reason or ""])
     else:
-        _left(machine, call, entry)
+        _left(machine, call, at_ms, event, ledger, rule)
 
 
-def _blocked(machine: Machine, _call: Call, entry: Entry) -> None:
-    machine.book.cell(entry[3], entry[0]).counts[f.BLOCKED[entry[2].reason or ""]] += machine.book.sign
+def _blocked(machine: Machine, _call: Call, at_ms: int, event: Event, ledger: Ledger, _: QueueRule) -> None:
+    machine.book.cell(ledger, at_ms).counts[f.BLOCKED[event.reason or ""]] += machine.book.sign
 
 
-def _blocked_after_offer(machine: Machine, call: Call, entry: Entry) -> None:
-    ledger = call.offer_ledger if entry[2].queue is None else entry[3]
+def _blocked_after_offer(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
+    if event.queue is None:
+        ledger = call.offer_ledger
     machine.use_offer(call)
-    _blocked(machine, call, (entry[0], entry[1], entry[2], ledger, entry[4]))
+    _blocked(machine, call, at_ms, event, ledger, rule)
 
 
-def _blocked_while_waiting(machine: Machine, call: Call, entry: Entry) -> None:
-    _blocked(machine, call, entry)
+def _blocked_while_waiting(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
+    _blocked(machine, call, at_ms, event, ledger, rule)
     machine.book.anomaly(_ANOMALY["blocked_while_waiting"])
 
 
-def _hold(machine: Machine, _call: Call, _entry: Entry) -> None:
+def _hold(machine: Machine, _call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule) -> None:
     machine.book.anomaly(_ANOMALY["hold_without_conversation"])
 
 
-def _hold_while_talking(machine: Machine, call: Call, entry: Entry) -> None:
+def _hold_while_talking(
+    machine: Machine, call: Call, at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule
+) -> None:
     holds = call.conversation.holds
     if holds and holds[-1][1] == NEVER:
         machine.book.anomaly(_ANOMALY["hold_on_hold"])
     else:
-        holds.append([entry[0], NEVER])
+        call.conversation.holds = [*holds, [at_ms, NEVER]]
 
 
-def _resumed(machine: Machine, _call: Call, _entry: Entry) -> None:
+def _resumed(machine: Machine, _call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule) -> None:
     machine.book.anomaly(_ANOMALY["resumed_without_hold"])
 
 
-def _resumed_while_talking(machine: Machine, call: Call, entry: Entry) -> None:
+def _resumed_while_talking(
+    machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
+) -> None:
     holds = call.conversation.holds
     if holds and holds[-1][1] == NEVER:
-        holds[-1][1] = entry[0]
+        holds[-1][1] = at_ms
     else:
-        _resumed(machine, call, entry)
+        _resumed(machine, call, at_ms, event, ledger, rule)
 
 
-def _ended(machine: Machine, _call: Call, _entry: Entry) -> None:
+def _ended(machine: Machine, _call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule) -> None:
     machine.book.anomaly(_ANOMALY["ended_without_conversation"])
 
 
-def _ended_after_offer(machine: Machine, call: Call, _entry: Entry) -> None:
+def _ended_after_offer(
+    machine: Machine, call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule
+) -> None:
     machine.use_offer(call)
 
 
-def _ended_while_talking(machine: Machine, call: Call, entry: Entry) -> None:
-    machine.end_conversation(call, entry[0], entry[0])
+def _ended_while_talking(
+    machine: Machine, call: Call, at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule
+) -> None:
+    machine.end_conversation(call, at_ms, at_ms)
 
 
-def _wrap_up(machine: Machine, call: Call, entry: Entry) -> None:
-    at_ms, event = entry[0], entry[2]
+def _wrap_up(machine: Machine, call: Call, at_ms: int, event: Event, _: Ledger, _rule: QueueRule) -> None:
     duration_ms = event.duration_ms or 0
     talking = call.phase in (TALKING, TALKING_AND_WAITING)
     conversation = select_conversation(call, event.agent, talking=talking)
@@ -567,24 +667,43 @@ def _wrap_up(machine: Machine, call: Call, entry: Entry) -> None:
     machine.wrap_up(call, conversation, at_ms, duration_ms)
 
 
-def _nothing(_machine: Machine, _call: Call, _entry: Entry) -> None:
+def _nothing(
+    _machine: Machine, _call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule
+) -> None:
     """There is nothing that a late event could close."""
 
 
-def _late_while_waiting(machine: Machine, call: Call, entry: Entry) -> None:
-    if closes_visit(call, entry[2]):
-        machine.expire_visit(call, entry[0])
+def _late_while_waiting(
+    machine: Machine, call: Call, at_ms: int, event: Event, _: Ledger, _rule: QueueRule
+) -> None:
+    if closes_visit(call, event):
+        machine.expire_visit(call, at_ms)
 
 
-def _late_while_talking(machine: Machine, call: Call, entry: Entry) -> None:
-    machine.expire_conversation(call, entry[0])
+def _late_while_talking(
+    machine: Machine, call: Call, at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule
+) -> None:
+    machine.expire_conversation(call, at_ms)
 
 
 # One row a phase, one column a kind: offered, queued, answered, abandoned, left, blocked, hold, resumed, ended, wrap_up,
 # then what late events close: a wait, a conversation.
 TRANSITIONS: Final[tuple[tuple[Transition, ...], ...]] = (
     # idle
-    (_offered, _queued, _answered, _abandoned, _left, _blocked, _hold, _resumed, _ended, _wrap_up, _nothing, _nothing),
+    (
+        _offered,
+        _queued,
+        _answered,
+        _abandoned,
+        _left,
+        _blocked,
+        _hold,
+        _resumed,
+        _ended,
+        _wrap_up,
+        _nothing,
+        _nothing,
+    ),
     # offered
     (
         _offered,
@@ -651,12 +770,6 @@ TRANSITIONS: Final[tuple[tuple[Transition, ...], ...]] = (
 # --- selection and order ----------------------------------------------------------------------------------------------
 
 
-def selects_visit(call: Call, entry: Entry) -> bool:
-    """Say whether an event means the waiting visit: it names no queue, or that one. Only while a visit waits."""
-    queue = entry[2].queue
-    return queue is None or queue == call.visit_queue
-
-
 def closes_visit(call: Call, event: Event) -> bool:
     """Say whether a late event closes the waiting visit. A late queued closes one in another queue."""
     if event.kind == _QUEUED:
@@ -700,7 +813,11 @@ def sort_key(entry: Entry) -> SortKey:
         event.channel,
         event.schema_version,
     )
-    return (entry[0], RANK[kind], *((value is not None, value if value is not None else 0) for value in values))
+    return (
+        entry[0],
+        RANK[kind],
+        *((value is not None, value if value is not None else 0) for value in values),
+    )
 
 
 def is_copy(one: Entry, other: Entry) -> bool:
@@ -708,28 +825,19 @@ def is_copy(one: Entry, other: Entry) -> bool:
     return one[1] == other[1] and one[0] == other[0] and sort_key(one) == sort_key(other)
 
 
-def canonical(entries: list[Entry]) -> list[Entry]:
-    """Sort the events of a call. Stable, so that what late events closed keeps its order of arrival."""
+def canonical(entries: list[Entry]) -> list[int]:
+    """Return the order of the events of a call, as indexes. What late events closed keeps its order of arrival."""
     instants: dict[int, set[str | None]] = {}
     for entry in entries:
         if entry[1] == _QUEUED:
             instants.setdefault(entry[0], set()).add(entry[2].queue)
 
-    def key(entry: Entry) -> SortKey:
+    def key(index: int) -> SortKey:
+        entry = entries[index]
         place = sort_key(entry)
         queued = instants.get(entry[0])
         if queued and entry[1] in _ENDERS and entry[2].queue is not None and entry[2].queue not in queued:
             return (place[0], _EARLY_ENDER, RANK[entry[1]], *place[2:])
         return place
 
-    return sorted(entries, key=key)
-
-
-def follows(call: Call, at_ms: int, kind: int) -> bool:
-    """Say whether an event may simply be appended: later than all, or at the same instant and plainly behind them.
-
-    An event that ends a wait can sort before a ``queued`` of the same instant, so it takes the long way there.
-    """
-    if at_ms > call.last_at_ms:
-        return True
-    return at_ms == call.last_at_ms and RANK[kind] > call.last_rank and kind not in _ENDERS
+    return sorted(range(len(entries)), key=key)

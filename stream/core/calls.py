@@ -3,17 +3,18 @@
 Theory of operation. The state is a function of the log's prefix up to ``applied_offset`` and of nothing else: how the
 records were cut into batches, when something was published or saved, and what the wall clock said have no influence.
 Time is the stream's own: the largest event time accepted so far. Only a record moves it, and when it moves, whatever got
-too old by then is looked at first (``_reviews``, a heap of stream times with a call each).
+too old by then is looked at (``_reviews``: calls by the bucket of stream time after which they must be looked at). The call
+that an event belongs to is always brought up to date; all others at the latest when somebody looks at the state.
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from schemas import EVENT_TYPES, STRUCTS, Event, Rejected, RejectReason, decode
+from schemas import EVENT_TYPES, Event, Rejected, RejectReason, decode
 from stream.core import fields as f
 from stream.core.call import (
     KIND,
@@ -26,19 +27,24 @@ from stream.core.call import (
     WAITING,
     Call,
     Entry,
+    TRANSITIONS,
+    Closing,
     Machine,
+    Pinned,
     canonical,
     closes_visit,
-    follows,
 )
 from stream.core.cells import Book, Cell, Ledger
 from stream.core.checkpoint import CheckpointError, seal, unseal
-from stream.core.rules import FoldRules, Formula, QueueRule
+from stream.core.rules import BUCKET_MS, FoldRules, Formula, QueueRule
 from stream.core.snapshot import PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
 
 MAGIC: Final = b"cgS1"
 LATE: Final = "late"
+NO_KEY: Final = Rejected(RejectReason.NO_KEY)
+KEY_MISMATCH: Final = Rejected(RejectReason.KEY_MISMATCH, "call_id")
+FUTURE: Final = Rejected(RejectReason.FUTURE, "at")
 _CLOSES_WAIT: Final = frozenset(KIND[name] for name in ("queued", "answered", "abandoned", "left"))
 _CLOSES_CONVERSATION: Final = frozenset(KIND[name] for name in ("ended", "wrap_up"))
 _NO_TIME: Final = -NEVER
@@ -76,7 +82,8 @@ class CallsStage:
         self._rules = rules
         self._stream_time_ms = _NO_TIME
         self._calls: dict[str, Call] = {}
-        self._reviews: list[tuple[int, str]] = []
+        self._reviews: dict[int, list[Call]] = {}
+        self._review_order: list[int] = []  # a heap of the keys of _reviews
         self._next_review_ms = NEVER
         self._book = Book(
             rules.bucket_ms, rules.histogram_bounds_ms, len(EVENT_TYPES), by_arrival=rules.by_arrival
@@ -101,35 +108,38 @@ class CallsStage:
         aside: list[SetAside] = []
         applied_offset = self.applied_offset
         future_skew_ms, grace_ms = self._rules.future_skew_ms, self._rules.grace_ms
-        names, calls = self._names, self._calls
+        names, calls, machine, book = self._names, self._calls, self._machine, self._book
+        rules, applied, kept_ms = self._rules, book.applied, 2 * grace_ms
         for record in records:
             offset = record.offset
             if offset <= applied_offset:
                 continue
             applied_offset = offset
-            event = decode(record.value)
+            value = record.value
+            event = decode(value)
             if isinstance(event, Rejected):
-                self._reject(aside, record, event.reason, event.where)
+                self._reject(aside, record, event)
                 continue
+            assert value is not None  # a tombstone is rejected
             key, call_id, at_ms = record.key, event.call_id, event.at
             if key is None:
-                self._reject(aside, record, RejectReason.NO_KEY, "")
+                self._reject(aside, record, NO_KEY)
                 continue
             if key != call_id.encode():
-                self._reject(aside, record, RejectReason.KEY_MISMATCH, "call_id")
+                self._reject(aside, record, KEY_MISMATCH)
                 continue
             timestamp_ms = record.timestamp
             if timestamp_ms is not None and 0 <= timestamp_ms < at_ms - future_skew_ms:
-                self._reject(aside, record, RejectReason.FUTURE, "at")
+                self._reject(aside, record, FUTURE)
                 continue
             if at_ms > self._stream_time_ms:
                 self._stream_time_ms = at_ms
-                if at_ms > self._next_review_ms:
+                if at_ms >= self._next_review_ms:
                     self._review()
             elif at_ms < self._stream_time_ms - grace_ms:
                 self._late += 1
                 aside.append(SetAside(record, True, LATE, "at"))
-                self._fold_late(event)
+                self._fold_late(event, value)
                 continue
             ledger = names.get(event.queue)
             if ledger is None:
@@ -137,38 +147,73 @@ class CallsStage:
             call = calls.get(call_id)
             if call is None:
                 call = calls[call_id] = Call(call_id)
-            self._take(call, (at_ms, event.kind, event, ledger, ledger.rule))
+            # What follows is ``_take`` written out for the usual case: nearly every record passes here.
+            if call.last_at_ms < at_ms <= call.age_at_ms:
+                kind, event_id = event.kind, event.event_id
+                call.last_at_ms = at_ms
+                if event_id is not None and call.knows(event_id):
+                    book.duplicates += 1
+                elif TRANSITIONS[call.phase][kind](machine, call, at_ms, event, ledger, ledger.rule):
+                    book.duplicates += 1
+                else:
+                    applied[kind] += 1
+                call.log += (value, ledger)
+                if call.phase or call.over:
+                    due_ms = call.age_at_ms
+                    if due_ms < self._stream_time_ms:  # it was older than the stream
+                        machine.advance(call, self._stream_time_ms)
+                        due_ms = call.due_at_ms(rules)
+                else:
+                    call.age_at_ms = at_ms + grace_ms
+                    due_ms = at_ms + kept_ms
+                if due_ms < call.review_at_ms:
+                    self._schedule(call, due_ms if due_ms < at_ms + kept_ms else at_ms + kept_ms)
+            else:
+                self._take(call, at_ms, event.kind, value, event, ledger)
         self.applied_offset = applied_offset
         return aside
 
-    def _take(self, call: Call, entry: Entry) -> None:
-        if follows(call, entry[0], entry[1]):
-            self._machine.step(call, entry, None)
-            call.entries.append(entry)
+    def _take(self, call: Call, at_ms: int, kind: int, value: bytes, event: Event, ledger: Ledger) -> None:
+        """Take an event of a call, wherever it belongs among the others."""
+        kept = value if kind < LATE_WAIT else (at_ms, kind, value)
+        if at_ms > call.last_at_ms:
+            self._machine.step(call, at_ms, kind, event, ledger, ledger.rule)
+            call.log += (kept, ledger)
             # The event may be older than the stream: what got too old in between must not wait for a later record.
-            if call.age_at_ms < self._stream_time_ms:
-                self._machine.advance(call, self._stream_time_ms)
+            self._machine.advance(call, self._stream_time_ms)
         else:
-            self._fold_again(call, entry)
-        due_ms = call.due_at_ms(self._rules)
+            self._fold_again(call, (at_ms, kind, event, ledger, ledger.rule), kept)
+        due_ms, soon_ms = call.due_at_ms(self._rules), at_ms + 2 * self._rules.grace_ms
         if due_ms < call.review_at_ms:
-            self._schedule(call, min(due_ms, entry[0] + 2 * self._rules.grace_ms))
+            self._schedule(call, min(due_ms, soon_ms))
 
-    def _fold_again(self, call: Call, entry: Entry) -> None:
+    def _fold_again(self, call: Call, entry: Entry, kept: bytes | Closing) -> None:
         """Insert an event that came out of order: take back what the call counted, and fold it anew."""
         machine, book, now_ms = self._machine, self._book, self._stream_time_ms
         machine.advance(call, now_ms)
         self._deregister(call)
+        kept_entries = list(self._entries(call.log))
         book.sign = -1
-        machine.fold(Call(call.call_id), call.entries, now_ms)
+        machine.fold(Call(call.call_id), [old for old, _ in kept_entries], now_ms)
         book.sign = 1
-        entries = canonical([*call.entries, entry])
+        kept_entries.append((entry, (kept, entry[3])))
+        order = canonical([old for old, _ in kept_entries])
         fresh = Call(call.call_id)
         fresh.review_at_ms = call.review_at_ms
-        machine.fold(fresh, entries, now_ms)
-        fresh.entries = entries
+        machine.fold(fresh, [kept_entries[index][0] for index in order], now_ms)
+        fresh.log = [item for index in order for item in kept_entries[index][1]]
         for name in Call.__slots__:
             _copy_slot(name, fresh, call)
+
+    def _entries(self, log: "Log") -> Iterator[tuple[Entry, "Kept"]]:
+        """Decode what a call was folded from: it was accepted once, so it is an event."""
+        for kept, place in zip(log[::2], log[1::2], strict=True):
+            ledger, rule = (place, place.rule) if isinstance(place, Ledger) else place
+            event = decode(kept[2] if isinstance(kept, tuple) else kept)
+            if isinstance(event, Rejected):
+                raise CheckpointError(f"a record that was accepted is rejected now: {event.reason}")
+            at_ms, kind = kept[:2] if isinstance(kept, tuple) else (event.at, event.kind)
+            yield (at_ms, kind, event, ledger, rule), (kept, place)
 
     def _deregister(self, call: Call) -> None:
         if call.phase in (WAITING, TALKING_AND_WAITING):
@@ -179,7 +224,7 @@ class CallsStage:
             if not self._book.offers[bucket]:
                 del self._book.offers[bucket]
 
-    def _fold_late(self, event: Event) -> None:
+    def _fold_late(self, event: Event, value: bytes) -> None:
         """Close what a late event closes, at the stream's time, so that nobody waits for ever."""
         call = self._calls.get(event.call_id)
         if call is None:
@@ -192,11 +237,12 @@ class CallsStage:
             closes = event.kind in _CLOSES_CONVERSATION and call.phase in (TALKING, TALKING_AND_WAITING)
         if closes:
             ledger = self._ledger(event.queue, event.at)
-            self._take(call, (self._stream_time_ms, kind, event, ledger, ledger.rule))
+            self._take(call, self._stream_time_ms, kind, value, event, ledger)
 
-    def _reject(self, aside: list[SetAside], record: Record, reason: RejectReason, where: str) -> None:
+    def _reject(self, aside: list[SetAside], record: Record, rejected: Rejected) -> None:
+        reason = rejected.reason.value
         self._rejected[reason] = self._rejected.get(reason, 0) + 1
-        aside.append(SetAside(record, False, reason, where))
+        aside.append(SetAside(record, False, reason, rejected.where))
 
     def _ledger(self, queue: str | None, at_ms: int) -> Ledger:
         """Find where a queue counts; beyond ``queues_max`` that is the queue of all others."""
@@ -223,24 +269,37 @@ class CallsStage:
 
     def _schedule(self, call: Call, at_ms: int) -> None:
         call.review_at_ms = at_ms
-        heapq.heappush(self._reviews, (at_ms, call.call_id))
-        self._next_review_ms = self._reviews[0][0]
+        bucket = at_ms // BUCKET_MS
+        due = self._reviews.get(bucket)
+        if due is None:
+            self._reviews[bucket] = [call]
+            heapq.heappush(self._review_order, bucket)
+            self._next_review_ms = (self._review_order[0] + 1) * BUCKET_MS
+        else:
+            due.append(call)
 
     def _review(self) -> None:
         """Look at the calls in which something got too old, or which can be dropped."""
-        now_ms, rules = self._stream_time_ms, self._rules
-        while self._reviews and self._reviews[0][0] < now_ms:
-            at_ms, call_id = heapq.heappop(self._reviews)
-            call = self._calls.get(call_id)
-            if call is None or call.review_at_ms != at_ms:
-                continue  # looked at already, or dropped
-            self._machine.advance(call, now_ms)
-            due_ms = call.due_at_ms(rules)
-            if call.rests() and due_ms < now_ms:
-                del self._calls[call_id]
-            else:
-                self._schedule(call, due_ms)
-        self._next_review_ms = self._reviews[0][0] if self._reviews else NEVER
+        now_ms, rules, calls = self._stream_time_ms, self._rules, self._calls
+        later: list[tuple[Call, int]] = []
+        while self._review_order and self._review_order[0] * BUCKET_MS < now_ms:
+            bucket = heapq.heappop(self._review_order)
+            for call in self._reviews.pop(bucket):
+                if call.review_at_ms // BUCKET_MS != bucket or calls.get(call.call_id) is not call:
+                    continue  # looked at already, or dropped
+                if call.age_at_ms < now_ms:
+                    self._machine.advance(call, now_ms)
+                due_ms = call.due_at_ms(rules)
+                if due_ms < now_ms and call.rests():
+                    del calls[call.call_id]
+                else:
+                    later.append((call, due_ms))
+        for (
+            call,
+            due_ms,
+        ) in later:  # only now, or a call that is due within this very bucket would be looked at for ever
+            self._schedule(call, due_ms)
+        self._next_review_ms = (self._review_order[0] + 1) * BUCKET_MS if self._review_order else NEVER
 
     def final_before_ms(self) -> int:
         """Return the time before which no cell can change: one grace back, two where an open offer may still count."""
@@ -259,6 +318,7 @@ class CallsStage:
 
         The caller sends them all and waits for the deliveries before it calls again.
         """
+        self._review()
         updates: list[list[QueueUpdate]] = [[] for _ in range(self._rules.shards)]
         for ledger in self._book.changed.values():
             ledger.settle()
@@ -285,6 +345,7 @@ class CallsStage:
 
     def tally(self) -> PipelineView:
         """Return what became of the records of this partition."""
+        self._review()
         book = self._book
         return PipelineView(
             events=dict(zip(EVENT_TYPES, book.applied, strict=True)),
@@ -297,6 +358,7 @@ class CallsStage:
 
     def cells(self) -> dict[tuple[str, int], dict[int, int]]:
         """Return the cells still held, as {(queue, bucket's start in ms): counts}; empty ones left out."""
+        self._review()
         return {
             (ledger.name, bucket * self._rules.bucket_ms): value
             for ledger in self._book.ledgers.values()
@@ -306,6 +368,7 @@ class CallsStage:
 
     def totals(self) -> dict[str, dict[int, int]]:
         """Return the sums since the beginning, by queue; zeros left out."""
+        self._review()
         totals = {}
         for ledger in self._book.ledgers.values():
             ledger.settle()
@@ -315,8 +378,11 @@ class CallsStage:
 
     def histograms(self) -> dict[str, dict[str, list[int]]]:
         """Return the histograms, by queue and name: observations by bound, the last beyond all bounds."""
+        self._review()
         return {
-            ledger.name: dict(zip(f.HISTOGRAM_NAMES, (list(counts) for counts in ledger.histograms), strict=True))
+            ledger.name: dict(
+                zip(f.HISTOGRAM_NAMES, (list(counts) for counts in ledger.histograms), strict=True)
+            )
             for ledger in self._book.ledgers.values()
             if any(map(any, ledger.histograms))
         }
@@ -338,6 +404,7 @@ class CallsStage:
 
     def dump(self) -> bytes:
         """Return the whole state; equal states give equal bytes."""
+        self._review()
         return seal(MAGIC, _State.of(self))
 
     @classmethod
@@ -349,6 +416,10 @@ class CallsStage:
         stage = cls(partition, rules)
         state.into(stage)
         return stage
+
+
+Kept = tuple[bytes | Closing, Ledger | Pinned]
+Log = list[Any]
 
 
 def _copy_slot(name: str, source: Call, target: Call) -> None:
@@ -377,20 +448,12 @@ def _update(ledger: Ledger) -> QueueUpdate:
 _RuleState = tuple[int, int, str]
 
 
-class _EntryState(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
-    at_ms: int
-    kind: int  # beyond the event types: what a late event closed
+class _EventState(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
+    value: bytes  # the record
     rule: int  # index in the state's rules
-    event_kind: int
-    event_at_ms: int
-    channel: str
-    schema_version: int
-    event_id: str | None = None
-    queue: str | None = None
-    agent: str | None = None
-    reason: str | None = None
-    duration_ms: int | None = None
-    over_limit: bool = False  # counts under the queue of all others
+    ledger: int  # index in the state's ledgers
+    closing: int = 0  # for a late event: what it closed ...
+    at_ms: int = 0  # ... and when
 
 
 class _LedgerState(msgspec.Struct, array_like=True, gc=False):
@@ -408,7 +471,7 @@ class _State(msgspec.Struct, array_like=True, gc=False):
     bucket_ms: int
     bounds_ms: list[int]
     rules: list[_RuleState]
-    calls: list[tuple[str, list[_EntryState]]]
+    calls: list[tuple[str, list[_EventState]]]
     ledgers: list[_LedgerState]
     applied: list[int]
     duplicates: int
@@ -422,13 +485,20 @@ class _State(msgspec.Struct, array_like=True, gc=False):
         book = stage._book
         indexes: dict[_RuleState, int] = {}
 
-        def rule_index(rule: QueueRule) -> int:
-            return indexes.setdefault(_rule_state(rule), len(indexes))
+        names = sorted(book.ledgers)
+        places = {name: index for index, name in enumerate(names)}
 
-        calls = [
-            (call_id, [_entry_state(entry, rule_index(entry[4])) for entry in stage._calls[call_id].entries])
-            for call_id in sorted(stage._calls)
-        ]
+        def event_state(kept: bytes | Closing, place: Ledger | Pinned) -> _EventState:
+            ledger, rule = (place, place.rule) if isinstance(place, Ledger) else place
+            index = indexes.setdefault(_rule_state(rule), len(indexes))
+            if isinstance(kept, tuple):
+                return _EventState(kept[2], index, places[ledger.name], kept[1], kept[0])
+            return _EventState(kept, index, places[ledger.name])
+
+        calls = []
+        for call_id in sorted(stage._calls):
+            log = stage._calls[call_id].log
+            calls.append((call_id, [event_state(*pair) for pair in zip(log[::2], log[1::2], strict=True)]))
         return cls(
             stage.partition,
             stage.applied_offset,
@@ -437,7 +507,7 @@ class _State(msgspec.Struct, array_like=True, gc=False):
             list(stage._rules.histogram_bounds_ms),
             list(indexes),
             calls,
-            [_ledger_state(book.ledgers[name]) for name in sorted(book.ledgers)],
+            [_ledger_state(book.ledgers[name]) for name in names],
             book.applied,
             book.duplicates,
             book.anomalies,
@@ -448,7 +518,9 @@ class _State(msgspec.Struct, array_like=True, gc=False):
     def into(self, stage: CallsStage) -> None:
         """Restore a stage that is still empty."""
         if self.bucket_ms != stage._rules.bucket_ms:
-            raise CheckpointError(f"checkpoint has buckets of {self.bucket_ms} ms, not {stage._rules.bucket_ms}")
+            raise CheckpointError(
+                f"checkpoint has buckets of {self.bucket_ms} ms, not {stage._rules.bucket_ms}"
+            )
         stage.applied_offset = self.applied_offset
         if self.stream_time_ms is not None:
             stage._stream_time_ms = self.stream_time_ms
@@ -460,11 +532,19 @@ class _State(msgspec.Struct, array_like=True, gc=False):
 
     def _restore_calls(self, stage: CallsStage) -> None:
         """Fold every call again: that gives its machine. What this counts is replaced by ``_restore_book``."""
-        rules = [QueueRule(target_ms, short_ms, Formula(formula)) for target_ms, short_ms, formula in self.rules]
+        rules = [
+            QueueRule(target_ms, short_ms, Formula(formula)) for target_ms, short_ms, formula in self.rules
+        ]
+        ledgers = [stage._book.ledgers[state.name] for state in self.ledgers]
         for call_id, states in self.calls:
+            log: Log = []
+            for state in states:
+                ledger, rule = ledgers[state.ledger], rules[state.rule]
+                log.append((state.at_ms, state.closing, state.value) if state.closing else state.value)
+                log.append(ledger if rule == ledger.rule else (ledger, rule))
             call = Call(call_id)
-            call.entries = [_entry(state, call_id, stage, rules[state.rule]) for state in states]
-            stage._machine.fold(call, call.entries, stage._stream_time_ms)
+            stage._machine.fold(call, [entry for entry, _ in stage._entries(log)], stage._stream_time_ms)
+            call.log = log
             stage._calls[call_id] = call
             stage._schedule(call, call.due_at_ms(stage._rules))
 
@@ -477,12 +557,15 @@ class _State(msgspec.Struct, array_like=True, gc=False):
             ledger.totals.clear()
             ledger.totals.update(state.totals)
             ledger.histograms = [
-                _rebound(counts, self.bounds_ms, stage._rules.histogram_bounds_ms) for counts in state.histograms
+                _rebound(counts, self.bounds_ms, stage._rules.histogram_bounds_ms)
+                for counts in state.histograms
             ]
             ledger.cells.clear()
             ledger.changed.clear()
             for bucket, counts, waits in state.cells:
-                cell = book.cell(ledger, bucket * self.bucket_ms)  # unsent: what was sent last may have been lost
+                cell = book.cell(
+                    ledger, bucket * self.bucket_ms
+                )  # unsent: what was sent last may have been lost
                 cell.counts.update(counts)
                 cell.settled = dict(counts)
                 cell.waits = waits
@@ -496,49 +579,6 @@ class _State(msgspec.Struct, array_like=True, gc=False):
 
 def _rule_state(rule: QueueRule) -> _RuleState:
     return rule.target_ms, rule.short_abandon_ms, str(rule.formula)
-
-
-def _entry_state(entry: Entry, rule: int) -> _EntryState:
-    at_ms, kind, event, ledger, _ = entry
-    return _EntryState(
-        at_ms,
-        kind,
-        rule,
-        event.kind,
-        event.at,
-        event.channel,
-        event.schema_version,
-        event.event_id,
-        event.queue,
-        event.agent,
-        event.reason,
-        event.duration_ms,
-        event.queue is not None and ledger.name != event.queue,
-    )
-
-
-_OPTIONAL: Final = ("queue", "agent", "reason", "duration_ms")
-_MAKERS: Final[tuple[Callable[..., Event], ...]] = tuple(STRUCTS.values())
-_OWN_FIELDS: Final = tuple(
-    tuple(name for name in _OPTIONAL if name in getattr(struct, "__struct_fields__")) for struct in STRUCTS.values()
-)
-
-
-def _entry(state: _EntryState, call_id: str, stage: CallsStage, rule: QueueRule) -> Entry:
-    own = {name: getattr(state, name) for name in _OWN_FIELDS[state.event_kind]}
-    event = _MAKERS[state.event_kind](
-        call_id=call_id,
-        at=state.event_at_ms,
-        event_id=state.event_id,
-        channel=state.channel,
-        schema_version=state.schema_version,
-        **own,
-    )
-    if state.over_limit:
-        ledger = stage._book.ledgers[f.OTHER]
-    else:
-        ledger = stage._ledger(state.queue, state.at_ms)
-    return state.at_ms, state.kind, event, ledger, rule
 
 
 def _ledger_state(ledger: Ledger) -> _LedgerState:

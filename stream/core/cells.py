@@ -18,7 +18,9 @@ class Cell:
 
     def __init__(self) -> None:
         self.counts: defaultdict[int, int] = defaultdict(int)
-        self.waits: dict[int, int] = {}  # waits that ended here, by length: a maximum cannot be taken back, a count can
+        self.waits: dict[
+            int, int
+        ] = {}  # waits that ended here, by length: a maximum cannot be taken back, a count can
         self.settled: dict[int, int] = {}  # what the ledger's totals have of it
         self.unsent = False
 
@@ -34,7 +36,17 @@ class Cell:
 class Ledger:
     """Everything that stage 1 knows of one queue in one source partition."""
 
-    __slots__ = ("cells", "changed", "first_at_ms", "histograms", "name", "rule", "totals", "waiting", "waiting_in_order")
+    __slots__ = (
+        "cells",
+        "changed",
+        "first_at_ms",
+        "histograms",
+        "name",
+        "rule",
+        "totals",
+        "waiting",
+        "waiting_in_order",
+    )
 
     def __init__(self, name: str, rule: QueueRule, bounds: int, first_at_ms: int) -> None:
         self.name = name
@@ -89,15 +101,21 @@ class Book:
         "sign",
     )
 
-    def __init__(self, bucket_ms: int, bounds_ms: tuple[int, ...], event_types: int, *, by_arrival: bool) -> None:
+    def __init__(
+        self, bucket_ms: int, bounds_ms: tuple[int, ...], event_types: int, *, by_arrival: bool
+    ) -> None:
         self.bucket_ms = bucket_ms
         self.bounds_ms = bounds_ms
         self.by_arrival = by_arrival
         self.sign = 1
         self.ledgers: dict[str, Ledger] = {}
         self.changed: dict[str, Ledger] = {}
-        self.buckets: dict[int, list[Ledger]] = {}  # bucket -> ledgers with a cell there, to let go of final ones
-        self.offers: defaultdict[int, int] = defaultdict(int)  # bucket -> open offers, which may still count there
+        self.buckets: dict[
+            int, list[Ledger]
+        ] = {}  # bucket -> ledgers with a cell there, to let go of final ones
+        self.offers: defaultdict[int, int] = defaultdict(
+            int
+        )  # bucket -> open offers, which may still count there
         self.applied = [0] * event_types
         self.duplicates = 0
         self.anomalies = [0] * len(f.ANOMALIES)

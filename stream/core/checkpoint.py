@@ -15,7 +15,9 @@ import msgspec
 from stream.core.fields import LAYOUT_VERSION
 
 FORMAT_VERSION: Final = 1
-COMPRESSION_LEVEL: Final = 1  # the state is rewritten every few seconds: speed counts, not the last tenth of the size
+COMPRESSION_LEVEL: Final = (
+    1  # the state is rewritten every few seconds: speed counts, not the last tenth of the size
+)
 _HEADER: Final = struct.Struct(">4sBBI")
 
 T = TypeVar("T")

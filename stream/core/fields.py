@@ -91,4 +91,3 @@ ANOMALIES: Final = (
 
 UNROUTED: Final = "unrouted"  # no queue known at all
 OTHER: Final = "__other__"  # queues beyond queues_max
-

@@ -66,7 +66,16 @@ class _Window:
 class QueueBoard:
     """One queue on the board of its shard."""
 
-    __slots__ = ("_bucket_ms", "_per_quarter", "_windows", "kept_from", "state", "trend_cache", "version", "view_cache")
+    __slots__ = (
+        "_bucket_ms",
+        "_per_quarter",
+        "_windows",
+        "kept_from",
+        "state",
+        "trend_cache",
+        "version",
+        "view_cache",
+    )
 
     def __init__(self, state: QueueState, windows: int, bucket_ms: int) -> None:
         self.state = state
@@ -142,7 +151,9 @@ class QueueBoard:
         quarter = bucket // self._per_quarter
         first = quarter * self._per_quarter
         in_quarter = [
-            state.longest[other] for other in range(first, first + self._per_quarter) if other in state.longest
+            state.longest[other]
+            for other in range(first, first + self._per_quarter)
+            if other in state.longest
         ]
         _set(state.quarter_longest, quarter, max(in_quarter, default=None))
 
@@ -230,14 +241,20 @@ class QueueBoard:
     def oldest_waiting_at_ms(self) -> int | None:
         """Return when the visit that waits longest was queued; None when nobody waits."""
         return min(
-            (part.oldest_waiting_at_ms for part in self.state.parts.values() if part.oldest_waiting_at_ms is not None),
+            (
+                part.oldest_waiting_at_ms
+                for part in self.state.parts.values()
+                if part.oldest_waiting_at_ms is not None
+            ),
             default=None,
         )
 
     def overdue_after(self, bucket: int) -> int:
         """Return how many visits reach their target only in buckets after this one."""
         sums = self.state.sums
-        return sum(sums[later].get(f.OVERDUE, 0) for later in _present(sums, bucket + 1, max(sums, default=0) + 1))
+        return sum(
+            sums[later].get(f.OVERDUE, 0) for later in _present(sums, bucket + 1, max(sums, default=0) + 1)
+        )
 
 
 def _set(table: dict[int, int], key: int, value: int | None) -> None:
