@@ -65,6 +65,8 @@ TEMPORARY_PREFIX = "callgauge-kafka-"
 
 _STARTED = b"] Kafka Server started"
 _running: weakref.WeakSet["EmbeddedKafka"] = weakref.WeakSet()
+# a forked child inherits the list but not the brokers; it must not wait for them at its end
+os.register_at_fork(after_in_child=_running.clear)
 
 
 class EmbeddedKafka:

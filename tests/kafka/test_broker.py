@@ -208,9 +208,13 @@ def test_java_dies_when_python_is_killed(tmp_path: Path) -> None:
 def test_a_forgotten_broker_is_stopped_at_exit() -> None:
     """A program that ends without calling stop leaves neither process nor directory."""
     program = (
-        "import json\n"
+        "import json, os, sys\n"
         "from stream.kafka import EmbeddedKafka\n"
         "broker = EmbeddedKafka().start()\n"
+        "child = os.fork()\n"
+        "if child == 0: sys.exit()\n"
+        "os.waitpid(child, 0)\n"
+        "assert broker.running, 'a forked child stopped the broker'\n"
         "print(json.dumps([broker.pid, str(broker.data_dir)]))\n"
     )
     done = subprocess.run(
