@@ -2,7 +2,13 @@
 
 from stream.engine.engine import Engine
 from stream.engine.engine_settings import EngineSettings, TopicNames
-from stream.engine.topics import KafkaUnreachableError, TopicReport, TopicsUnfitError, ensure_topics, wait_for_topics
+from stream.engine.topics import (
+    KafkaUnreachableError,
+    TopicReport,
+    TopicsUnfitError,
+    ensure_topics,
+    wait_for_topics,
+)
 from stream.engine.worker import run_worker
 
 __all__ = [

@@ -10,12 +10,14 @@ from stream.engine.batching import SCHEME
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.topics import MESSAGE_BYTES_MAX
 
-FETCH_BYTES_MAX: Final = 1024 * 1024  # of a partition: a fetch is the unit that an agent sees; larger ones gave no gain
+FETCH_BYTES_MAX: Final = (
+    1024 * 1024
+)  # of a partition: a fetch is the unit that an agent sees; larger ones gave no gain
 BATCHES_BUFFERED: Final = 16  # about 5,000 records each
 REQUEST_TIMEOUT_S: Final = 30.0
 
 
-class App(faust.App):  # type: ignore[misc]  # Faust is untyped here
+class App(faust.App):
     """A Faust app that knows its engine and leaves nothing behind on the disk."""
 
     engine: Any
@@ -32,9 +34,11 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "version": 1,  # a higher one would rename the group and the checkpoint topics
         "autodiscover": False,  # agents are registered by the engine, nothing is searched for
         "datadir": "/nonexistent",  # nothing is written: see App
-        "store": "memory://",  # one record a partition recovers in no time; RocksDB's offsets can disagree with the log
+        # One record a partition recovers in no time, and RocksDB's offsets can disagree with the log.
+        "store": "memory://",
         "table_standby_replicas": 0,  # with the default of one every worker reads every checkpoint
-        "processing_guarantee": "at_least_once",  # exactly_once duplicates on kill; the applied offset is our exactness
+        # exactly_once duplicates on a kill; our exactness comes from the applied offset.
+        "processing_guarantee": "at_least_once",
         "agent_supervisor": mode.CrashingSupervisor,  # never restart an agent and skip what it failed on
         "stream_buffer_maxsize": BATCHES_BUFFERED,  # counts batches
         "stream_wait_empty": False,  # what is not covered by a checkpoint is read again anyway
@@ -43,7 +47,9 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "broker_commit_interval": 1.0,  # commits are only for displays of lag
         "broker_max_poll_records": None,  # a whole fetch; limits of 500 and 5000 gave no gain
         "broker_session_timeout": settings.session_timeout_s,
-        "broker_heartbeat_interval": max(1.0, settings.session_timeout_s / 5),  # several tries within a session
+        "broker_heartbeat_interval": max(
+            1.0, settings.session_timeout_s / 5
+        ),  # several tries within a session
         "broker_request_timeout": max(REQUEST_TIMEOUT_S, settings.session_timeout_s),
         "broker_rebalance_timeout": REQUEST_TIMEOUT_S,
         "broker_commit_livelock_soft_timeout": 300.0,
@@ -55,15 +61,16 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "producer_linger": 0.005,  # 0 makes a request for nearly every record; more only delays
         "producer_request_timeout": REQUEST_TIMEOUT_S,  # the default of 20 minutes would hide a dead Kafka
         "producer_max_request_size": MESSAGE_BYTES_MAX,
-        "producer_compression_type": None,  # whoever reads the dead letters may lack the codec; see topics.py for cells
+        # Whoever reads the dead letters may lack the codec; the cells' topic compresses by itself.
+        "producer_compression_type": None,
         "producer_threaded": False,  # slower, and its shutdown is broken
         "topic_allow_declare": False,  # topics are made beforehand, with their own partition counts
         "topic_disable_leader": True,
         "web_enabled": False,  # Faust's would listen on 0.0.0.0 and show the tables
         "worker_redirect_stdouts": False,
         "cython_optimizations": False,  # no measurable gain with batches
-        # Nothing listens there. It must be the same in every run: a static member that comes back gets the assignment of
-        # its previous run, and Faust's assignor dies on one that was made for another URL.
+        # Nothing listens there. It must be the same in every run: a static member that comes back gets the
+        # assignment of its previous run, and Faust's assignor dies on one that was made for another URL.
         "canonical_url": URL("http://callgauge.invalid:1"),
     }
     options.update(settings.app_options)

@@ -1,19 +1,24 @@
 """The batch transport: one Faust event for each fetched batch of a partition.
 
 Theory of operation. Faust's own path costs about 100 us for every event, our work 3 us. So for the topics in
-``batched_topics`` this consumer hands over whole fetches: one message whose offset is that of the last record and whose
-value is a ``Batch``. All other topics (the tables' changelogs) stay per record, or recovery would not understand them.
+``batched_topics`` this consumer hands over whole fetches: one message whose offset is that of the last record
+and whose value is a ``Batch``. All other topics (the tables' changelogs) stay per record, or recovery would
+not understand them.
 
-What the original does with offsets is replaced for the batched topics, because **the restored state is the position**:
-- a batch is read again from ``applied + 1`` after every assignment (``perform_seek``), whatever was committed;
-- records at or below the applied offset are skipped by the state, so Faust's own guard against re-reading is off;
+What the original does with offsets is replaced for the batched topics, because **the restored state is the
+position**:
+- a batch is read again from ``applied + 1`` after every assignment (``perform_seek``), whatever was
+  committed;
+- records at or below the applied offset are skipped by the state, so Faust's own guard against re-reading is
+  off;
 - a commit is the last acknowledged offset + 1; gaps inside a batch do not matter, since only what a confirmed
   checkpoint covers is acknowledged.
 
-Two dangers of the original are closed here. Seeking from the main thread edits aiokafka's fetcher while the fetcher's own
-thread reads it, which kills the fetcher; every seek here runs in that thread. And records that were fetched but
-may not be delivered (flow stopped, another generation, partition paused) were dropped with the position already behind
-them, which left holes; here the position goes back to the first of them, unless somebody has moved it since.
+Two dangers of the original are closed here. Seeking from the main thread edits aiokafka's fetcher while the
+fetcher's own thread reads it, which kills the fetcher; every seek here runs in that thread. And records that
+were fetched but may not be delivered (flow stopped, another generation, partition paused) were dropped with
+the position already behind them, which left holes; here the position goes back to the first of them, unless
+somebody has moved it since.
 """
 
 from collections import defaultdict
@@ -31,7 +36,9 @@ from stream.clock import monotonic_s
 SCHEME: Final = "callgauge"
 FETCH_WAIT_MS: Final = 200  # Faust fixes 1500: the first event after a restore came up to 1.85 s late
 IDLE_WAIT_S: Final = 0.05  # while every partition is paused; Faust sleeps a whole second there
-TAIL_RECORDS: Final = 4  # of a checkpoint topic, read at a restore: the last is the state, the others are spare
+TAIL_RECORDS: Final = (
+    4  # of a checkpoint topic, read at a restore: the last is the state, the others are spare
+)
 
 
 class Batch(NamedTuple):
@@ -41,7 +48,7 @@ class Batch(NamedTuple):
     epoch: int
 
 
-class RawSchema(faust.Schema):  # type: ignore[misc]  # Faust is untyped here
+class RawSchema(faust.Schema[Any, Any]):
     """Hands keys and values over as they are; a batch is a list, not bytes."""
 
     def loads_key(self, app: Any, message: Message, *, loads: Any = None, serializer: Any = None) -> Any:  # noqa: ARG002
@@ -53,8 +60,14 @@ class RawSchema(faust.Schema):  # type: ignore[misc]  # Faust is untyped here
         return message.value
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust's thread around aiokafka's consumer. Methods marked "thread" run there, the others on the main loop."""
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread around aiokafka's consumer.
+
+    Methods marked "thread" run there, the others on the main loop.
+    """
+
+    consumer: Any
+    _consumer: Any
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -93,7 +106,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, Any]:  # noqa: ASYNC109
         """Fetch for a copy of the set: Faust edits the original while the thread reads it."""
-        copied = frozenset(active_partitions or ())
+        copied = set(active_partitions or ())
         if not copied:
             return {}  # to aiokafka an empty set means every partition
         records: Mapping[TP, Any] = await super().getmany(copied, timeout)
@@ -134,7 +147,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         for tp, first in firsts.items():
             state = _state_of(consumer, tp)
-            if state is not None and state.has_valid_position and state.position == self.positions_after.get(tp):
+            if (
+                state is not None
+                and state.has_valid_position
+                and state.position == self.positions_after.get(tp)
+            ):
                 consumer.seek(driver.ensure_aiokafka_TP(tp), first)
 
 
@@ -158,9 +175,10 @@ class _ReadOffsets(defaultdict[TP, int | None]):
         return None if tp.topic in self._batched_topics else super().__getitem__(tp)
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]
+class Consumer(driver.Consumer):
     """Faust's consumer, with batches for the topics in the engine's set."""
 
+    app: Any
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -172,10 +190,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    # --- reading -------------------------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------------------
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109
-        """Fetch once, and hand over what may be delivered. The checks are the original's, the unit is a batch."""
+        """Fetch once, and hand over what may be delivered: the original's checks, but a batch at a time."""
         fetched, active = await self._wait_next_records(timeout)
         if not fetched or self.should_stop:
             return
@@ -196,11 +214,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def _one_by_one(self, fetched: dict[TP, Any]) -> Iterable[tuple[TP, Any]]:
         """Cells first: they are few, and what they say is what people look at."""
-        return sorted(fetched.items(), key=lambda item: (item[0].topic != self.app.engine.cells_topic, item[0]))
+        return sorted(
+            fetched.items(), key=lambda item: (item[0].topic != self.app.engine.cells_topic, item[0])
+        )
 
-    async def _deliver_each(
-        self, tp: TP, fetched: dict[TP, Any], generation: int
-    ) -> AsyncIterator[Message]:
+    async def _deliver_each(self, tp: TP, fetched: dict[TP, Any], generation: int) -> AsyncIterator[Message]:
         records = fetched[tp]
         for index, record in enumerate(records):
             if not self.flow_active or self.app.consumer_generation_id != generation:
@@ -211,7 +229,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def _wait_next_records(self, timeout: float) -> tuple[dict[TP, Any], set[TP] | None]:  # noqa: ASYNC109
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait_for_stopped(self.can_resume_flow.wait())
         active = self._get_active_partitions()
         if not active:
             await self.sleep(IDLE_WAIT_S)
@@ -229,16 +247,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             last.timestamp_type,
             None,
             None,
-            batch,
+            batch,  # type: ignore[arg-type]  # the schema hands it over untouched
             None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
 
-    # --- positions -----------------------------------------------------------------------------------------------
+    # --- positions ------------------------------------------------------------------------------------------
 
     async def perform_seek(self) -> None:
-        """Read on where the restored states end; what was committed is only the beginning for anything else."""
+        """Read on where the restored states end, whatever was committed."""
         await super().perform_seek()
         await self.app.engine.seek_to_states()
 
@@ -252,14 +270,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
         """Where the recovery of a changelog begins: close to its end, since one record is the whole state.
 
-        Compaction leaves the segment in use alone, so reading from the start could mean hours of old checkpoints.
+        Compaction leaves the segment in use alone, so reading from the start could mean hours of old
+        checkpoints.
         """
         earliest = await super().earliest_offsets(*partitions)
         ends = await self.highwaters(*partitions)
         return {tp: max(first or 0, (ends.get(tp) or 0) - TAIL_RECORDS) for tp, first in earliest.items()}
 
     def end_offset(self, tp: TP) -> int | None:
-        """Return the end of a partition's log as of the last fetch; None when not fetched yet, or not assigned."""
+        """Return the end of a partition's log as of the last fetch; None when not fetched or assigned."""
         try:
             end: int | None = self.highwater(tp)
         except (AssertionError, KeyError, IllegalStateError):
@@ -293,7 +312,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """How often the group did not know this member: each time it had to join anew."""
         return self._thread.unknown_member_count
 
-    # --- commits -------------------------------------------------------------------------------------------------
+    # --- commits --------------------------------------------------------------------------------------------
 
     def _new_offset(self, tp: TP) -> int | None:
         """Return the offset to commit. Batches: the largest acknowledged + 1, which a checkpoint covers."""
@@ -310,11 +329,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
 
 def _first_offset(records: Batch | Sequence[Any]) -> int:
-    found = records.records if isinstance(records, Batch) else records
-    return int(found[0].offset)
+    plain: Sequence[Any] = records.records if isinstance(records, Batch) else records
+    return int(plain[0].offset)
 
 
-class Transport(driver.Transport):  # type: ignore[misc]
+class Transport(driver.Transport):
     """Faust's aiokafka transport with the consumer above."""
 
     Consumer: ClassVar[type[Any]] = Consumer

@@ -31,14 +31,14 @@ class BoardShell(Shell[BoardShard]):
         owned.stage.fold(records)
 
     def outgoing(self, owned: Owned[BoardShard]) -> list[Outgoing]:
-        """Take the intervals that have closed; the key decides their partition, so that compaction finds them."""
+        """Take the intervals that have closed; the key decides the partition, for compaction."""
         topic = self._settings.topics.intervals
         return [Outgoing(topic, key.encode(), value, None) for key, value in owned.stage.take_closed()]
 
     def live_shards(self) -> list[BoardShard]:
         """Return the shards that have read all that was there when they were taken over.
 
-        Before that their counters are older than what the previous owner exported, and a counter that goes back counts
-        as a restart from zero at the reader's.
+        Before that their counters are older than what the previous owner exported, and a counter that goes
+        back counts as a restart from zero at the reader's.
         """
         return [owned.stage for owned in self.owned.values() if owned.live]

@@ -43,7 +43,7 @@ class CallsShell(Shell[CallsStage]):
             owned.deliver(keep_aside(asides, owned.place, self._settings.topics, self._send))
 
     def outgoing(self, owned: Owned[CallsStage]) -> list[Outgoing]:
-        """Take the publication, one record a shard: also when idle, for it is the heartbeat and the watermark."""
+        """Take the publication, one record a shard; also when idle: it is heartbeat and watermark."""
         wall = self._settings.board.clock is Clock.WALL
         as_of_ms = wall_ms() if wall and owned.caught_up else owned.stage.stream_time_ms
         payloads = owned.stage.publish(as_of_ms, caught_up=owned.caught_up)
@@ -55,5 +55,5 @@ class CallsShell(Shell[CallsStage]):
         self._tallies[owned.place.partition] = owned.stage.tally()
 
     def saved(self, owned: Owned[CallsStage]) -> None:
-        """Show the tally now: a counter must not go back when a restart reads again what came after the checkpoint."""
+        """Show the tally: a restart, which reads on from this checkpoint, cannot take it back."""
         owned.tally = self._tallies.pop(owned.place.partition, owned.tally)

@@ -1,7 +1,8 @@
 """Checkpoints: the whole state of a partition as one record of its table's changelog.
 
-Faust recovers the changelog into the table after every assignment; ``newest`` reads it from there. Writing goes past the
-table, straight to the producer, because what Faust does with a failed changelog record is to log it and go on.
+Faust recovers the changelog into the table after every assignment; ``newest`` reads it from there. Writing
+goes past the table, straight to the producer, because what Faust does with a failed changelog record is to
+log it and go on.
 """
 
 from typing import Any, Final
@@ -32,8 +33,8 @@ class CheckpointTable:
     def newest(self, partition: int) -> bytes | None:
         """Return the state that was recovered for a partition; None when there is none.
 
-        The last record wins. One that a process wrote after it had lost the partition may be older; it is true all the
-        same, and only more is read again.
+        The last record wins. One that a process wrote after it had lost the partition may be older; it is
+        true all the same, and only more is read again.
         """
         found: bytes | None = self._table.data.data.get(_key(partition))
         return found
@@ -42,8 +43,8 @@ class CheckpointTable:
         """Write a state; returns when it is confirmed."""
         if len(data) > CHECKPOINT_BYTES_MAX:
             raise CheckpointTooLargeError(
-                f"the checkpoint of {self.topic}[{partition}] has {len(data)} bytes, more than {CHECKPOINT_BYTES_MAX}: "
-                "spread the calls over more partitions"
+                f"the checkpoint of {self.topic}[{partition}] has {len(data)} bytes, more than "
+                f"{CHECKPOINT_BYTES_MAX}: spread the calls over more partitions"
             )
         key = _key(partition)
         confirmed = await (await send(self.topic, key, data, partition))

@@ -41,7 +41,8 @@ def headers_of(aside: SetAside, place: Place) -> Headers:
 async def keep_aside(asides: Sequence[SetAside], place: Place, names: TopicNames, send: Send) -> None:
     """Send each record to its topic, same partition, original key and bytes; return when all are confirmed.
 
-    A crash before the next checkpoint sends them again: the header's coordinates tell a reader which are the same.
+    A crash before the next checkpoint sends them again: the header's coordinates tell a reader which are the
+    same.
     """
     pending = []
     for aside in asides:
@@ -49,4 +50,3 @@ async def keep_aside(asides: Sequence[SetAside], place: Place, names: TopicNames
         headers = headers_of(aside, place)
         pending.append(await send(topic, aside.record.key, aside.record.value, place.partition, headers))
     await all_confirmed(pending)
-

@@ -1,15 +1,16 @@
 """The engine: Faust's events tied to the two stages, and the one view that the exporter reads.
 
-Life of an assignment. Revoked: save what can be saved in time, commit, drop every state. Assigned: Faust reads the
-checkpoints; ``_restore`` makes states of them; ``seek_to_states`` sets the positions; batches flow. Three tasks run besides:
-the ticker publishes, the saver writes checkpoints one partition after another, the watcher looks for what is stuck.
+Life of an assignment. Revoked: save what can be saved in time, commit, drop every state. Assigned: Faust
+reads the checkpoints; ``_restore`` makes states of them; ``seek_to_states`` sets the positions; batches flow.
+Three tasks run besides: the ticker publishes, the saver writes checkpoints one partition after another, the
+watcher looks for what is stuck.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from faust.types import TP
 
@@ -18,7 +19,7 @@ from stream.core.board import take_snapshot
 from stream.core.rules import Clock
 from stream.core.snapshot import PipelineView, Snapshot
 from stream.engine.app import App, make_app
-from stream.engine.batching import RawSchema
+from stream.engine.batching import Consumer, RawSchema
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import CheckpointTable
@@ -26,7 +27,6 @@ from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
 from stream.engine.pipeline import add_up
 from stream.engine.shell import Shell
-from stream.engine.tp import Place
 from stream.engine.topics import BOARD_TABLE, CALLS_TABLE
 from stream.engine.watchdog import Watchdog
 
@@ -59,19 +59,26 @@ class Engine:
         self._watchdog = Watchdog(settings.stall_after_s)
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
-        self.calls = CallsShell(settings, CheckpointTable(self.app, CALLS_TABLE, settings.partitions), self._send)
+        self.calls = CallsShell(
+            settings, CheckpointTable(self.app, CALLS_TABLE, settings.partitions), self._send
+        )
         self.board = BoardShell(settings, CheckpointTable(self.app, BOARD_TABLE, settings.shards), self._send)
         self._shells: tuple[Shell[Any], ...] = (self.calls, self.board)
         self._connect()
 
-    # --- wiring --------------------------------------------------------------------------------------------------
+    @property
+    def consumer(self) -> Consumer:
+        """The app's consumer, which is always ours."""
+        return cast("Consumer", self.app.consumer)
+
+    # --- wiring ---------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         app = self.app
         for shell in self._shells:
-            app.agent(app.topic(shell.topic, schema=RawSchema()), name=f"callgauge-{shell.topic}", concurrency=1)(
-                self._agent(shell)
-            )
+            app.agent(
+                app.topic(shell.topic, schema=RawSchema()), name=f"callgauge-{shell.topic}", concurrency=1
+            )(self._agent(shell))
         for task in (self._ticker, self._saver):
             app.task(self._guarded(task))
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
@@ -82,10 +89,10 @@ class Engine:
 
     def _agent(self, shell: Shell[Any]) -> Callable[[Any], Coroutine[Any, Any, None]]:
         async def agent(stream: Any) -> None:
-            # Not stream.take(): after an exception in it the worker stays alive and deaf. Not the acks of the stream: they
-            # would skip the event that raised.
+            # Not stream.take(): after an exception in it the worker stays alive and deaf. Not the acks of the
+            # stream: they would skip the event that raised.
             async for event in stream.noack().events():
-                await self.guard(shell.on_batch(event, self.app.consumer.seek_all))
+                await self.guard(shell.on_batch(event, self.consumer.seek_all))
                 await asyncio.sleep(0)  # a turn for the HTTP server between two batches
 
         agent.__name__ = f"agent_{shell.topic}"
@@ -120,7 +127,9 @@ class Engine:
         if self.failure is None:
             known = isinstance(error, EngineError)
             text = str(error) or type(error).__name__
-            log.critical("%s", text if known else f"{type(error).__name__}: {text}", exc_info=None if known else error)
+            log.critical(
+                "%s", text if known else f"{type(error).__name__}: {text}", exc_info=None if known else error
+            )
         self.end_with(error)
 
     def end_with(self, error: BaseException) -> None:
@@ -145,7 +154,7 @@ class Engine:
         future: Awaitable[Any] = await self.app.producer.send(topic, key, value, partition, None, headers)
         return future
 
-    # --- assignments ---------------------------------------------------------------------------------------------
+    # --- assignments ----------------------------------------------------------------------------------------
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
         if self._rebalance_began_s is None:
@@ -153,18 +162,18 @@ class Engine:
         if self.failure is None and not self.stopping and any(shell.owned for shell in self._shells):
             try:
                 await asyncio.wait_for(self._save_all(), self.settings.revoke_timeout_s)
-                await asyncio.wait_for(self.app.consumer.commit(), self.settings.revoke_timeout_s)
+                await asyncio.wait_for(self.consumer.commit(), self.settings.revoke_timeout_s)
             except Exception as error:  # noqa: BLE001 - whoever takes over reads it again
                 log.warning("no checkpoint before giving partitions away: %s", type(error).__name__)
         for shell in self._shells:
             shell.drop_all()
 
     async def _on_rebalance_complete(self, *_: Any, **__: Any) -> None:
-        """Stop the flow once more: Faust seeks while it flows and then clears the queues, which reads batches twice."""
-        self.app.consumer.stop_flow()
+        """Stop the flow again: Faust seeks while it flows and then clears the queues, losing batches."""
+        self.consumer.stop_flow()
 
     async def _restore(self, shell: Shell[Any]) -> None:
-        consumer, generation = self.app.consumer, self.app.consumer_generation_id
+        consumer, generation = self.consumer, self.app.consumer_generation_id
         tps = [tp for tp in consumer.assignment() if tp.topic == shell.topic]
         ends = await consumer.highwaters(*tps) if tps else {}
         restored: dict[int, Owned[Any]] = {}
@@ -179,7 +188,7 @@ class Engine:
         consumer.touch()
 
     def _spread(self, shell: Shell[Any]) -> None:
-        """Give every partition its own moment within the interval, so that the loop is never blocked for long."""
+        """Give every partition its own moment, so that the loop is never blocked for long."""
         interval_s, count = self.settings.checkpoint_interval_s, len(shell.owned)
         for index, owned in enumerate(shell.owned.values()):
             owned.due_at_s = monotonic_s() + interval_s * (index + 1) / count
@@ -188,19 +197,21 @@ class Engine:
         """Set every position to what the restored state needs next."""
         owned = [(shell, found) for shell in self._shells for found in shell.owned.values()]
         positions = {TP(*found.place): found.stage.applied_offset + 1 for _, found in owned}
-        epochs = await self.app.consumer.seek_all(positions)
+        epochs = await self.consumer.seek_all(positions)
         for _, found in owned:
             found.holes.rewound(epochs[TP(*found.place)])
         self._assigned = True
         self._rebalance_began_s = None
         log.info(
-            "assigned: source partitions %s, shards %s", *(sorted(shell.owned) or "none" for shell in self._shells)
+            "assigned: source partitions %s, shards %s",
+            *(sorted(shell.owned) or "none" for shell in self._shells),
         )
 
     async def _on_before_shutdown(self, *_: Any, **__: Any) -> None:
         """Save on a clean stop: consumer and producer are alive here, and the consumer commits afterwards.
 
-        Not after a crash: the producer may be dead and its deliveries never end, and half a batch must not be saved.
+        Not after a crash: the producer may be dead and its deliveries never end, and half a batch must not be
+        saved.
         """
         if self.failure is None and not self.app.crashed:
             try:
@@ -209,9 +220,11 @@ class Engine:
                 self.fail(error)
 
     async def _save_all(self) -> None:
-        await asyncio.gather(*[shell.checkpoint(owned) for shell in self._shells for owned in shell.owned.values()])
+        await asyncio.gather(
+            *[shell.checkpoint(owned) for shell in self._shells for owned in shell.owned.values()]
+        )
 
-    # --- the tasks -----------------------------------------------------------------------------------------------
+    # --- the tasks ------------------------------------------------------------------------------------------
 
     async def _ticker(self) -> None:
         while True:
@@ -249,13 +262,13 @@ class Engine:
             self._look_for_the_stuck(monotonic_s())
 
     def _look_for_the_dead(self) -> None:
-        """End the process for a crash that only Faust or its client knows of: they mark it, and wait to be asked."""
+        """End the process for a crash that Faust or its client only notes for whoever asks."""
         if self.app.crashed:
             self.fail(self.app.crash_reason or EngineError("Faust crashed and does not say why"))
-        error = self.app.consumer.coordination_error
+        error = self.consumer.coordination_error
         if error is not None:
             self.fail(error)
-        if self.app.consumer.unknown_member_count > UNKNOWN_MEMBER_LIMIT:
+        if self.consumer.unknown_member_count > UNKNOWN_MEMBER_LIMIT:
             self.fail(
                 EngineError(
                     "the group keeps forgetting this worker: does another one use the instance id "
@@ -270,30 +283,34 @@ class Engine:
         if self._rebalance_began_s is not None and now_s - self._rebalance_began_s > RECOVERY_LIMIT_S:
             self._unhealthy = f"partitions are being assigned since {now_s - self._rebalance_began_s:.0f} s"
 
-    # --- where the partitions stand ------------------------------------------------------------------------------
+    # --- where the partitions stand -------------------------------------------------------------------------
 
     def _end(self, owned: Owned[Any]) -> int:
-        end: int | None = self.app.consumer.end_offset(TP(*owned.place))
-        return owned.end_at_start if end is None else end
+        end: int | None = self.consumer.end_offset(TP(*owned.place))
+        return int(owned.end_at_start if end is None else end)
 
     def _waiting(self, owned: Owned[Any]) -> int:
-        return max(0, self._end(owned) - max(owned.reached_offset, owned.stage.applied_offset + 1))
+        reached = max(owned.reached_offset, int(owned.stage.applied_offset) + 1)
+        return max(0, self._end(owned) - reached)
 
     def _look_at_positions(self) -> None:
-        consumer = self.app.consumer
+        consumer = self.consumer
         for shell in self._shells:
             for owned in shell.owned.values():
                 tp, applied_offset = TP(*owned.place), owned.stage.applied_offset
                 position = consumer.fetch_position(tp)
-                # A log may end in records that nobody gets (markers, what retention removed): then only the fetch
-                # position arrives at the end. It is ahead of what is on its way to us, so it must have rested.
-                resting = position == owned.position_seen and consumer.handed_out.get(tp, -1) <= applied_offset
+                # A log may end in records that nobody gets (markers, what retention removed): then only the
+                # fetch position arrives at the end. It is ahead of what is on its way to us, so it must have
+                # rested.
+                resting = (
+                    position == owned.position_seen and consumer.handed_out.get(tp, -1) <= applied_offset
+                )
                 reached = max(applied_offset + 1, position if resting and position is not None else 0)
                 owned.position_seen, owned.reached_offset = position, reached
                 owned.caught_up = reached >= self._end(owned)
                 owned.live = owned.live or reached >= owned.end_at_start
 
-    # --- what others see -----------------------------------------------------------------------------------------
+    # --- what others see ------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Return everything that may be exported at this moment."""
@@ -309,7 +326,12 @@ class Engine:
             unhealthy_reason=self._sick(),
             taken_at_ms=wall_ms(),
         )
-        if snapshot.ready and shards and snapshot.clock_ms is None and self.settings.board.clock is Clock.WALL:
+        if (
+            snapshot.ready
+            and shards
+            and snapshot.clock_ms is None
+            and self.settings.board.clock is Clock.WALL
+        ):
             reason = "waiting for the first word of every source partition"
             return replace(snapshot, ready=False, not_ready_reason=reason)
         return snapshot
@@ -320,33 +342,40 @@ class Engine:
     def _out_of_contact(self) -> float:
         """Return for how long nothing was heard of the group; 0 while that is within the session.
 
-        A worker that was stopped or cut off does not know that its partitions have gone to another one, so it stops
-        exporting by itself after the time within which they cannot have gone.
+        A worker that was stopped or cut off does not know that its partitions have gone to another one, so it
+        stops exporting by itself after the time within which they cannot have gone.
         """
         if not self._assigned:
             return 0.0
-        silent_s = monotonic_s() - float(self.app.consumer.last_contact_s)
+        silent_s = monotonic_s() - float(self.consumer.last_contact_s)
         return silent_s if silent_s > self.settings.session_timeout_s else 0.0
 
     def _not_ready(self) -> str:
-        if self.failure is not None or self.stopping:
-            return "stopping"
-        if self.phase:
-            return self.phase
-        if self.app.rebalancing or self._rebalance_began_s is not None:
-            return "recovering: partitions are being assigned"
-        if not self._assigned:
-            return "waiting for the group to assign partitions"
-        if not any(shell.owned for shell in self._shells):
-            return "no partitions assigned: there are more workers than partitions"
-        if silent_s := self._out_of_contact():
-            return f"the group has not answered for {silent_s:.0f} s"
-        if not all(owned.live for owned in self.board.owned.values()):
-            return f"catching up with {self.cells_topic}"
-        return ""
+        silent_s = self._out_of_contact()
+        reasons = (
+            (self.failure is not None or self.stopping, "stopping"),
+            (bool(self.phase), self.phase),
+            (
+                self.app.rebalancing or self._rebalance_began_s is not None,
+                "recovering: partitions are being assigned",
+            ),
+            (not self._assigned, "waiting for the group to assign partitions"),
+            (
+                not any(shell.owned for shell in self._shells),
+                "no partitions assigned: there are more workers than partitions",
+            ),
+            (silent_s > 0, f"the group has not answered for {silent_s:.0f} s"),
+            (
+                not all(owned.live for owned in self.board.owned.values()),
+                f"catching up with {self.cells_topic}",
+            ),
+        )
+        return next((reason for holds, reason in reasons if holds), "")
 
     def _pipeline(self) -> PipelineView:
-        holes, gaps = (sum(counts) for counts in zip(*(shell.hole_counts() for shell in self._shells), strict=True))
+        holes, gaps = (
+            sum(counts) for counts in zip(*(shell.hole_counts() for shell in self._shells), strict=True)
+        )
         owned = list(self.calls.owned.values())
         lag: Mapping[tuple[str, int], int] = {
             found.place: self._waiting(found) for shell in self._shells for found in shell.owned.values()

@@ -1,12 +1,12 @@
 """The hole check: a batch must begin where the state ends.
 
-A batch that begins after ``applied + 1`` means that records in between were not seen: lost on the way inside this
-process (a seek while a fetch was under way), or absent from the log itself (retention, compaction, markers of
-transactions). It is dropped and read again from ``applied + 1`` once. Only when the log then answers with the same first
-offset again is it a gap of the log, and accepted.
+A batch that begins after ``applied + 1`` means that records in between were not seen: lost on the way inside
+this process (a seek while a fetch was under way), or absent from the log itself (retention, compaction,
+markers of transactions). It is dropped and read again from ``applied + 1`` once. Only when the log then
+answers with the same first offset again is it a gap of the log, and accepted.
 
-Batches that were fetched before the rewind still arrive after it. They carry an older *epoch* (counted up by each
-seek, in the thread that fetches), and are dropped without a second look.
+Batches that were fetched before the rewind still arrive after it. They carry an older *epoch* (counted up by
+each seek, in the thread that fetches), and are dropped without a second look.
 """
 
 from dataclasses import dataclass

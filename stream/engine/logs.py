@@ -1,7 +1,7 @@
 """Logging: short lines on stderr, and nothing of what is in a record.
 
-Faust, mode and the Kafka clients report a lost connection with the traceback of every layer it went through. Here a known
-error of the connection is one line; a traceback stays for what nobody expected.
+Faust, mode and the Kafka clients report a lost connection with the traceback of every layer it went through.
+Here a known error of the connection is one line; a traceback stays for what nobody expected.
 """
 
 import asyncio
@@ -12,7 +12,14 @@ from typing import Final
 from aiokafka.errors import KafkaError as ClientError
 from kafka.errors import KafkaError as AdminError
 
-LIBRARIES: Final = ("faust", "mode", "aiokafka", "kafka", "asyncio", "stream")  # the last: what is derived from Faust
+LIBRARIES: Final = (
+    "faust",
+    "mode",
+    "aiokafka",
+    "kafka",
+    "asyncio",
+    "stream",
+)  # the last: what is derived from Faust
 _CONNECTION_ERRORS: Final = (ClientError, AdminError, OSError, asyncio.TimeoutError, asyncio.CancelledError)
 _LINE_CHARACTERS_MAX: Final = 400
 _NAME: Final = "callgauge"

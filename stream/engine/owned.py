@@ -27,8 +27,8 @@ StageT = TypeVar("StageT", bound=Stage)
 class Owned(Generic[StageT]):
     """One owned partition.
 
-    ``lock`` is held by whoever publishes or saves, from taking the values until their delivery is confirmed. So there is
-    at most one publication of a partition under way, and a checkpoint never overtakes one.
+    ``lock`` is held by whoever publishes or saves, from taking the values until their delivery is confirmed.
+    So there is at most one publication of a partition under way, and a checkpoint never overtakes one.
     """
 
     place: Place
@@ -48,7 +48,7 @@ class Owned(Generic[StageT]):
     reached_offset: int = 0  # everything before it was applied, or is nothing that we could get
 
     def deliver(self, work: Awaitable[None]) -> asyncio.Task[None]:
-        """Start a delivery that the next checkpoint waits for. Must follow the fold without an await in between."""
+        """Start a delivery that the next checkpoint waits for; no await between the fold and this."""
         task = asyncio.ensure_future(_run(work))
         self.deliveries.add(task)
         task.add_done_callback(self.deliveries.discard)

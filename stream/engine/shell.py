@@ -1,6 +1,7 @@
 """What the shells of both stages have in common: batches in, publications and checkpoints out.
 
-Faults end the process and are never skipped: every coroutine here raises, and the engine's ``guard`` ends what raised.
+Faults end the process and are never skipped: every coroutine here raises, and the engine's ``guard`` ends
+what raised.
 """
 
 import logging
@@ -45,7 +46,7 @@ class Shell(ABC, Generic[StageT]):
         self._table = table
         self._send = send
 
-    # --- what the stages differ in -------------------------------------------------------------------------------
+    # --- what the stages differ in --------------------------------------------------------------------------
 
     @abstractmethod
     def fresh(self, partition: int) -> StageT:
@@ -66,9 +67,11 @@ class Shell(ABC, Generic[StageT]):
     def saved(self, owned: Owned[StageT]) -> None:
         """Hear that a checkpoint was confirmed; nothing to do unless a stage says otherwise."""
 
-    # --- batches in ----------------------------------------------------------------------------------------------
+    # --- batches in -----------------------------------------------------------------------------------------
 
-    async def on_batch(self, event: Any, seek: Callable[[Mapping[TP, int]], Awaitable[dict[TP, int]]]) -> None:
+    async def on_batch(
+        self, event: Any, seek: Callable[[Mapping[TP, int]], Awaitable[dict[TP, int]]]
+    ) -> None:
         """Fold one batch, or read again what is missing before it."""
         batch, tp = event.value, event.message.tp
         owned = self.owned.get(tp.partition)
@@ -92,10 +95,10 @@ class Shell(ABC, Generic[StageT]):
             epochs = await seek({tp: owned.stage.applied_offset + 1})
             owned.holes.rewound(epochs[tp])
 
-    # --- publications and checkpoints out ------------------------------------------------------------------------
+    # --- publications and checkpoints out -------------------------------------------------------------------
 
     async def publish(self, owned: Owned[StageT]) -> None:
-        """Publish what is new, and wait for the deliveries. Does nothing while the previous ones are under way."""
+        """Publish what is new and wait for the deliveries, unless the previous ones are under way."""
         if owned.lock.locked():
             return
         async with owned.lock:
@@ -105,7 +108,8 @@ class Shell(ABC, Generic[StageT]):
         """Save the state, then acknowledge what it covers.
 
         What is in the state has been published before it is saved, and both are confirmed before anything is
-        acknowledged. Taking the publications and the state is one step without an await: no record comes in between.
+        acknowledged. Taking the publications and the state is one step without an await: no record comes in
+        between.
         """
         async with owned.lock:
             applied_offset = owned.stage.applied_offset
@@ -133,7 +137,7 @@ class Shell(ABC, Generic[StageT]):
         pending = [await self._send(*record) for record in records]
         await all_confirmed(pending)
 
-    # --- coming and going of partitions --------------------------------------------------------------------------
+    # --- coming and going of partitions ---------------------------------------------------------------------
 
     def restore(self, partition: int, end_offset: int) -> Owned[StageT]:
         """Make the state of a partition from its checkpoint, or begin at the beginning."""
@@ -145,8 +149,8 @@ class Shell(ABC, Generic[StageT]):
             stage = self.load(data, partition)
         except CheckpointError as error:
             raise UnreadableStateError(
-                f"{self._table.topic}[{partition}]: {error}; to count {place} again from the beginning of its log, "
-                f"delete the topic {self._table.topic}"
+                f"{self._table.topic}[{partition}]: {error}; to count {place} again from the "
+                f"beginning of its log, delete the topic {self._table.topic}"
             ) from error
         return Owned(place, stage, end_offset, saved_offset=stage.applied_offset)
 

@@ -1,7 +1,8 @@
 """The topics: what each must be like, creating the missing ones, and saying in one line what does not fit.
 
-They are made before the worker joins its group. With topics that the broker makes by itself, the first run joins before
-they exist and never gets its partitions, and everything has the broker's default number of partitions.
+They are made before the worker joins its group. With topics that the broker makes by itself, the first run
+joins before they exist and never gets its partitions, and everything has the broker's default number of
+partitions.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ from stream.engine.engine_settings import EngineSettings
 
 log = logging.getLogger("callgauge")
 
-MESSAGE_BYTES_MAX: Final = 8 * 1024 * 1024  # a checkpoint is one record; precedent: design, "topic limit 8 MiB"
+MESSAGE_BYTES_MAX: Final = (
+    8 * 1024 * 1024
+)  # a checkpoint is one record; precedent: design, "topic limit 8 MiB"
 RETENTION_MS: Final = 7 * 24 * 3_600_000  # Kafka's own default: a long weekend without a worker loses nothing
 MIN_IN_SYNC: Final = 2
 CALLS_TABLE: Final = "calls"
@@ -43,7 +46,7 @@ class TopicsUnfitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic must be like. ``partitions`` None: any number will do, and ``partitions_made`` are created."""
+    """What a topic must be like; ``partitions`` None: any number will do."""
 
     name: str
     partitions: int | None
@@ -99,15 +102,17 @@ def topic_specs(settings: EngineSettings) -> tuple[TopicSpec, ...]:
 def ensure_topics(settings: EngineSettings, *, create: bool = True) -> TopicReport:
     """Create the missing topics and check the others; blocks.
 
-    Raises ``KafkaUnreachableError`` when no server answers and ``TopicsUnfitError`` when something does not fit. Nothing that
-    exists is changed: a topic's owner decides.
+    Raises ``KafkaUnreachableError`` when no server answers and ``TopicsUnfitError`` when something does not
+    fit. Nothing that exists is changed: a topic's owner decides.
     """
     specs = topic_specs(settings)
     with _admin(settings) as admin:
         existing = _describe(admin, [spec.name for spec in specs])
         missing = [spec for spec in specs if spec.name not in existing]
         if missing and not create:
-            raise TopicsUnfitError([f"topic {spec.name} does not exist: run callgauge topics" for spec in missing])
+            raise TopicsUnfitError(
+                [f"topic {spec.name} does not exist: run callgauge topics" for spec in missing]
+            )
         for spec in missing:
             _create(admin, spec)
         if missing:
@@ -132,7 +137,7 @@ async def wait_for_topics(settings: EngineSettings, say: Callable[[str], None]) 
         delay_s = min(delay_s * 2, settings.retry_backoff_max_s)
 
 
-# --- the admin client -------------------------------------------------------------------------------------------------
+# --- the admin client ---------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -203,7 +208,7 @@ def _create(admin: Any, spec: TopicSpec) -> None:
         raise TopicsUnfitError([what + "check the rights, and that replication fits the brokers"]) from error
 
 
-# --- what fits --------------------------------------------------------------------------------------------------------
+# --- what fits ----------------------------------------------------------------------------------------------
 
 
 def _check(admin: Any, specs: Sequence[TopicSpec], existing: dict[str, dict[str, Any]]) -> None:
@@ -212,7 +217,9 @@ def _check(admin: Any, specs: Sequence[TopicSpec], existing: dict[str, dict[str,
     resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in specs]
     configs = admin.describe_configs(resources, config_filter="all")["topic"]
     problems = [
-        problem for spec in specs for problem in misfits(spec, existing[spec.name]["partitions"], configs[spec.name])
+        problem
+        for spec in specs
+        for problem in misfits(spec, existing[spec.name]["partitions"], configs[spec.name])
     ]
     if problems:
         raise TopicsUnfitError(problems)
@@ -243,7 +250,8 @@ def misfits(spec: TopicSpec, partitions: Sequence[dict[str, Any]], configs: dict
     if spec.message_bytes_max is not None and limit < spec.message_bytes_max:
         problems.append(
             f"topic {spec.name} has max.message.bytes={limit}, must be at least {spec.message_bytes_max}: "
-            f"kafka-configs --alter --topic {spec.name} --add-config max.message.bytes={spec.message_bytes_max}"
+            f"kafka-configs --alter --topic {spec.name} "
+            f"--add-config max.message.bytes={spec.message_bytes_max}"
         )
     return problems
 

@@ -1,8 +1,8 @@
 """The watchdog: records are waiting, and nothing moves.
 
-Faust's own "slow processing" messages are noisy, sometimes false, and restart nothing; a worker that heartbeats but no
-longer reads is the failure that its users report most. So progress is measured here: the position of a partition must
-move while the end of its log is ahead of it.
+Faust's own "slow processing" messages are noisy, sometimes false, and restart nothing; a worker that
+heartbeats but no longer reads is the failure that its users report most. So progress is measured here: the
+position of a partition must move while the end of its log is ahead of it.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class Watchdog:
     _positions: dict[Place, tuple[int, float]] = field(default_factory=dict)
 
     def look(self, positions: Mapping[Place, tuple[int, int]], now_s: float) -> str:
-        """Take ``{place: (position, records waiting)}``; return why the process is not healthy, or nothing."""
+        """Take ``{place: (position, records waiting)}``; return why this is not healthy, or nothing."""
         for gone in self._positions.keys() - positions.keys():
             del self._positions[gone]
         reason = ""

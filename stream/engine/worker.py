@@ -29,9 +29,10 @@ async def run_worker(
 ) -> int:
     """Run a worker until SIGTERM, SIGINT or ``until``; return the exit code.
 
-    ``exporter`` is started before Kafka is touched, so that it can say why the worker is not ready. It gets the engine
-    (whose ``snapshot()`` it reads on this loop) and may run until it is cancelled, or return something with a coroutine
-    ``close``, which is awaited at the end. What it raises ends the worker and is raised here.
+    ``exporter`` is started before Kafka is touched, so that it can say why the worker is not ready. It
+    gets the engine (whose ``snapshot()`` it reads on this loop) and may run until it is cancelled, or
+    return something with a coroutine ``close`` or ``cleanup``, which is awaited at the end. What it
+    raises ends the worker and is raised here.
     """
     set_up_logging()
     stop = until or asyncio.Event()
@@ -56,7 +57,8 @@ async def _end_exporter(serving: "asyncio.Future[Any] | None") -> None:
         return
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        close = getattr(await serving, "close", None)
+        served = await serving
+        close = getattr(served, "close", None) or getattr(served, "cleanup", None)
         if close is not None:
             await close()
 
@@ -111,7 +113,7 @@ async def _start(engine: Engine) -> None:
 async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: float) -> bool:
     try:
         await asyncio.wait_for(engine.app.stop(), timeout_s)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         log.critical("could not stop within %g s: leaving without a checkpoint", timeout_s)
         os._exit(EXIT_FAILED)  # Faust's thread would keep the process alive
     except Exception as error:  # noqa: BLE001 - the process ends either way
@@ -135,7 +137,7 @@ async def _unless(stop: asyncio.Event, engine: Engine, work: Awaitable[None]) ->
 
 
 async def _first(*work: Awaitable[Any]) -> "set[asyncio.Future[Any]]":
-    tasks = [asyncio.ensure_future(each) for each in work]
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(each) for each in work]
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
@@ -147,7 +149,9 @@ def _signals(stop: asyncio.Event) -> Any:
     loop = asyncio.get_running_loop()
     installed = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):  # not the main thread, or Windows
+        with contextlib.suppress(
+            NotImplementedError, ValueError, RuntimeError
+        ):  # not the main thread, or Windows
             loop.add_signal_handler(number, stop.set)
             installed.append(number)
     try:

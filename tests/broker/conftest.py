@@ -19,7 +19,9 @@ from stream.core.calls import CallsStage
 from stream.core.rules import FoldRules
 from stream.kafka import EmbeddedKafka
 
-with warnings.catch_warnings():  # kafka-python's own; pytest reads this file before the filters of tests/conftest.py hold
+with (
+    warnings.catch_warnings()
+):  # kafka-python's own; pytest reads this file before the filters of tests/conftest.py hold
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -237,10 +239,12 @@ def call(number: int, at_ms: int, partitions: int, queues: int = 5) -> list[tupl
 
 @pytest.fixture
 def calls(cluster: Cluster) -> Callable[[int, int], list[tuple[int, bytes, bytes]]]:
-    """Make the records of calls [first, end), a little in the past, in the order of time within each partition."""
+    """Make the records of calls [first, end), two minutes in the past."""
     began_at_ms = time.time_ns() // 1_000_000 - 120_000
 
     def make(first: int, end: int) -> list[tuple[int, bytes, bytes]]:
-        return [record for number in range(first, end) for record in call(number, began_at_ms, cluster.partitions)]
+        return [
+            record for number in range(first, end) for record in call(number, began_at_ms, cluster.partitions)
+        ]
 
     return make

@@ -30,14 +30,18 @@ def test_without_leave_to_create_a_missing_topic_is_an_error(cluster):
 
 
 def test_topics_that_do_not_fit_are_named_with_what_they_must_be(cluster):
-    """Partitions, cleanup and message size of existing topics are checked; the worker refuses to start with code 2."""
+    """Partitions, cleanup and message size are checked; the worker refuses to start, with code 2."""
     settings = cluster.settings
     changelog = f"{cluster.prefix}-calls-changelog"
     admin = KafkaAdminClient(bootstrap_servers=cluster.broker.bootstrap_servers)
     admin.create_topics(
         {
             settings.topics.events: {"num_partitions": 5, "replication_factor": 1},
-            changelog: {"num_partitions": 3, "replication_factor": 1, "configs": {"max.message.bytes": "1000000"}},
+            changelog: {
+                "num_partitions": 3,
+                "replication_factor": 1,
+                "configs": {"max.message.bytes": "1000000"},
+            },
         }
     )
     admin.wait_for_topics([settings.topics.events, changelog])

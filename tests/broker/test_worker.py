@@ -9,14 +9,18 @@ pytestmark = pytest.mark.broker
 
 
 def test_every_event_is_counted_and_a_clean_stop_commits_all(cluster, calls):
-    """What is sent before and after the start is counted, bad records are kept aside, and nothing is left to commit."""
+    """Events sent before and after the start count, bad ones are kept aside, and all is committed."""
     cluster.create_topics()
     cluster.send(calls(0, 300))
     worker = cluster.start()
     worker.wait_ready()
     bad = (1, b"call-x", b'{"type": "queued", "call_id": "call-x"')
     old_at_ms = time.time_ns() // 1_000_000 - 3_600_000
-    late = (0, b"call-0", json.dumps({"type": "queued", "queue": "q", "call_id": "call-0", "at": old_at_ms}).encode())
+    late = (
+        0,
+        b"call-0",
+        json.dumps({"type": "queued", "queue": "q", "call_id": "call-0", "at": old_at_ms}).encode(),
+    )
     cluster.send([bad, late, *calls(300, 600)])
 
     shown = worker.wait_for(
@@ -43,7 +47,7 @@ def test_every_event_is_counted_and_a_clean_stop_commits_all(cluster, calls):
 
 
 def test_a_killed_worker_continues_from_its_state_and_counts_the_same(cluster, calls):
-    """After kill -9 in the middle of the work, the next worker arrives at the numbers of an undisturbed one."""
+    """After kill -9 in the middle, the next worker arrives at the numbers of an undisturbed one."""
     cluster.create_topics()
     cluster.send(calls(0, 400))
     first = cluster.start(instance_id="one")
@@ -78,7 +82,7 @@ def test_partitions_without_events_do_not_keep_the_board_from_its_clock(cluster)
 
 
 def test_a_second_worker_takes_over_what_the_first_gives_away(cluster, calls):
-    """Each partition and shard has one owner at a time, each queue is exported once, and the counts stay exact."""
+    """Each partition has one owner at a time, each queue is exported once, the counts stay exact."""
     cluster.create_topics()
     cluster.send(calls(0, 200))
     first = cluster.start(instance_id="one")

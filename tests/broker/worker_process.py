@@ -48,7 +48,9 @@ def describe(engine: Engine) -> dict[str, Any]:
         "late": snapshot.pipeline.late,
         "holes": snapshot.pipeline.holes,
         "gaps": snapshot.pipeline.gaps,
-        "lag": {f"{topic}[{partition}]": lag for (topic, partition), lag in snapshot.pipeline.lag_records.items()},
+        "lag": {
+            f"{topic}[{partition}]": lag for (topic, partition), lag in snapshot.pipeline.lag_records.items()
+        },
         "checkpoints": sorted(snapshot.pipeline.checkpoint_at_ms),
         "partitions": sorted(engine.calls.owned),
         "shards": sorted(engine.board.owned),
