@@ -139,8 +139,8 @@ class EmbeddedKafka:
         try:
             self._claim_directory()
             self._launch_until_ready(runtime)
-        except BaseException:
-            self._abandon()
+        except BaseException as error:
+            self._abandon(keep_log=isinstance(error, EmbeddedKafkaError))
             raise
         _running.add(self)
         return self
@@ -198,20 +198,16 @@ class EmbeddedKafka:
             self._lock.close()
             self._lock = None
 
-    def _abandon(self) -> None:
+    def _abandon(self, *, keep_log: bool) -> None:
         """Clean up after a failed start; a log that an error message names stays."""
         if self._process is not None:
             self._process.kill()
             self._process = None
-        if (
-            self._directory is not None
-            and self._kept_dir is None
-            and (self._directory / "kafka.log").is_file()
-        ):
+        temporary = self._kept_dir is None
+        if temporary and keep_log and self._directory is not None and self.log_path.is_file():
             shutil.rmtree(self._directory / "data", ignore_errors=True)
-            self._release_directory(remove=False)
-        else:
-            self._release_directory(remove=self._kept_dir is None)
+            temporary = False
+        self._release_directory(remove=temporary)
 
     def _launch_until_ready(self, runtime: Runtime) -> None:
         directory = self._require_directory()

@@ -299,6 +299,22 @@ def test_a_broker_that_dies_at_start_says_why() -> None:
     log.parent.rmdir()
 
 
+def test_an_interrupted_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while Java starts ends the process and removes the directory."""
+    seen: list[object] = []
+
+    def interrupt(broker: EmbeddedKafka, _log: Path) -> None:
+        seen.extend([broker.pid, broker.data_dir])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EmbeddedKafka, "_await_ready", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        EmbeddedKafka().start()
+    pid, directory = seen
+
+    assert (psutil.pid_exists(pid), directory.exists()) == (False, False)
+
+
 def test_a_broker_that_is_too_slow_is_not_left_running(tmp_path: Path) -> None:
     """The time limit of a start ends the process too."""
     broker = EmbeddedKafka(data_dir=tmp_path, start_timeout_s=0.05)
