@@ -302,8 +302,11 @@ class CallsStage:
         self._next_review_ms = (self._review_order[0] + 1) * BUCKET_MS if self._review_order else NEVER
 
     def final_before_ms(self) -> int:
-        """Return the time before which no cell can change: one grace back, two where an open offer may still count."""
-        if self._stream_time_ms == _NO_TIME:
+        """Return the time before which no cell can change: one grace back, two where an open offer may still count.
+
+        By arrival an answer changes the interval of its visit however long ago that was queued: nothing is final.
+        """
+        if self._stream_time_ms == _NO_TIME or self._rules.by_arrival:
             return 0
         grace_ms, bucket_ms = self._rules.grace_ms, self._rules.bucket_ms
         final_ms = self._stream_time_ms - grace_ms
