@@ -117,27 +117,26 @@ class Case:
     log: list[Rec]
 
 
-@st.composite
-def queue_rules(draw: st.DrawFn) -> QueueRule:
-    """Draw how a queue counts; a short abandon is no longer than the target, as usual."""
-    target_ms = draw(st.sampled_from((0, 3_000, 5_000, 7_500, 20_000, 300_000)))
-    short_ms = draw(st.sampled_from((0, 2_000, 3_000, 5_000)))
-    return QueueRule(target_ms, min(short_ms, target_ms), draw(st.sampled_from(list(Formula))))
+QUEUE_RULES = st.builds(
+    # a short abandon is no longer than the target, as usual
+    lambda target_ms, short_ms, formula: QueueRule(target_ms, min(short_ms, target_ms), formula),
+    st.sampled_from((0, 3_000, 5_000, 7_500, 20_000, 300_000)),
+    st.sampled_from((0, 2_000, 3_000, 5_000)),
+    st.sampled_from(list(Formula)),
+)
 
-
-@st.composite
-def fold_rules(draw: st.DrawFn) -> FoldRules:
-    """Draw rules with spans so small that a minute of events crosses all of them."""
-    return FoldRules(
-        grace_ms=draw(st.sampled_from((0, 2_000, 5_000, 7_001, 12_000, 60_000))),
-        future_skew_ms=draw(st.sampled_from((0, 2_000))),
-        call_age_max_ms=draw(st.sampled_from((5_000, 20_000, 41_000, 1_000_000))),
-        wrap_up_wait_ms=draw(st.sampled_from((0, 5_000, 12_000))),
-        shards=draw(st.sampled_from((1, 3))),
-        default=draw(queue_rules()),
-        queues={"b": draw(queue_rules())},
-        histogram_bounds_ms=(3_000, 5_000, 12_000),
-    )
+# Spans so small that a minute of events crosses all of them.
+FOLD_RULES = st.builds(
+    FoldRules,
+    grace_ms=st.sampled_from((0, 2_000, 5_000, 7_001, 12_000, 60_000)),
+    future_skew_ms=st.sampled_from((0, 2_000)),
+    call_age_max_ms=st.sampled_from((5_000, 20_000, 41_000, 1_000_000)),
+    wrap_up_wait_ms=st.sampled_from((0, 5_000, 12_000)),
+    shards=st.sampled_from((1, 3)),
+    default=QUEUE_RULES,
+    queues=QUEUE_RULES.map(lambda rule: {"b": rule}),
+    histogram_bounds_ms=st.just((3_000, 5_000, 12_000)),
+)
 
 
 def event(
@@ -171,80 +170,63 @@ CALLS = st.sampled_from((0, 0, 0, 1, 2))
 FORMS = st.integers(0, 9)
 
 
-def delays(rules: FoldRules, *, late: bool) -> st.SearchStrategy[int]:
-    """Draw how long an event is on its way: mostly not at all, at most the grace unless it may be late."""
+DELAYS = st.integers(0, 8)  # an index into what ``delays`` returns
+SOUP_EVENT = st.tuples(
+    CALLS, st.sampled_from(KINDS), AT, st.sampled_from(QUEUES), st.sampled_from(AGENTS), WORDS, DELAYS, FORMS
+)
+STEP = st.tuples(st.sampled_from(SPANS_MS), st.sampled_from(QUEUES), WORDS, DELAYS)
+LIFE = st.one_of(
+    *(
+        st.tuples(st.just(life), CALLS, AT, st.lists(STEP, min_size=len(life), max_size=len(life)))
+        for life in LIVES
+    )
+)
+TICKS = st.lists(st.sampled_from((1_000, 9_999, 30_000, 60_001, 75_000, 200_000)), max_size=2)
+COPIES = st.lists(st.tuples(st.integers(0, 40), DELAYS), max_size=3)
+
+
+def happenings(size: int) -> st.SearchStrategy[tuple[Any, ...]]:
+    """Draw what ``drafts`` makes events of; it knows nothing of the rules, so that it is built only once."""
+    return st.tuples(st.lists(SOUP_EVENT, max_size=size), st.lists(LIFE, max_size=size // 4), TICKS, COPIES)
+
+
+HAPPENINGS = {size: happenings(size) for size in (SOUP, SOUP // 2)}
+
+
+def delays(rules: FoldRules, *, late: bool) -> list[int]:
+    """List how long an event may be on its way: mostly no time, at most the grace unless it may be late."""
     grace_ms = rules.grace_ms
-    some = [0, 0, 0, 1_000, grace_ms, grace_ms // 2]
+    some = [0, grace_ms, 1_000, grace_ms // 2, 0, 0]
     if late:
-        some += [grace_ms + 1, 2 * grace_ms, 30_000]
-    return st.sampled_from([delay if late else min(delay, grace_ms) for delay in some])
+        return [*some, grace_ms + 1, 2 * grace_ms, 30_000]
+    return [min(delay, grace_ms) for delay in some]
 
 
-def soups(rules: FoldRules, *, late: bool, size: int) -> st.SearchStrategy[list[Draft]]:
-    """Draw events that need not make sense."""
-    one = st.builds(
-        lambda call, kind, at, queue, agent, word, delay, form: Draft(
-            event(call, kind, at, queue=queue, agent=agent, word=word), delay, form
-        ),
-        CALLS,
-        st.sampled_from(KINDS),
-        AT,
-        st.sampled_from(QUEUES),
-        st.sampled_from(AGENTS),
-        WORDS,
-        delays(rules, late=late),
-        FORMS,
-    )
-    return st.lists(one, max_size=size)
+def drafts(drawn: tuple[Any, ...], rules: FoldRules, *, late: bool) -> list[Draft]:
+    """Make events of what was drawn: a soup, lives, ticks of another call, and some of it once more."""
+    soup, lives, ticks, copies = drawn
+    on_the_way = delays(rules, late=late)
 
+    def delay(index: int) -> int:
+        return on_the_way[index % len(on_the_way)]
 
-@st.composite
-def lives(draw: st.DrawFn, rules: FoldRules, *, late: bool) -> list[Draft]:
-    """Draw a call that goes as calls go, its events now and then delayed."""
-    call, life, at = draw(CALLS), draw(st.sampled_from(LIVES)), draw(AT)
-    steps = draw(
-        st.lists(
-            st.tuples(st.sampled_from(SPANS_MS), st.sampled_from(QUEUES), WORDS, delays(rules, late=late)),
-            min_size=len(life),
-            max_size=len(life),
-        )
-    )
-    drafts = []
-    for kind, (span, queue, word, delay) in zip(life, steps, strict=True):
-        at += span
-        if kind == ".":
-            at += rules.grace_ms
-            continue
-        named = queue if kind in {"queued", "offered", "blocked"} else None
-        agent = AGENTS[word % len(AGENTS)]
-        drafts.append(
-            Draft(event(call, kind, at, queue=named, agent=agent, word=word % WORDS_WITHOUT_ID), delay)
-        )
-    return drafts
-
-
-def ticks() -> st.SearchStrategy[list[Draft]]:
-    """Draw events of another call, which only let time go by."""
-    return st.lists(
-        st.sampled_from((1_000, 9_999, 30_000, 60_001, 75_000, 200_000)).map(
-            lambda at: Draft({"type": "hold", "call_id": "tick", "at": at}, 0)
-        ),
-        max_size=2,
-    )
-
-
-@st.composite
-def drafts(draw: st.DrawFn, rules: FoldRules, *, late: bool, size: int) -> list[Draft]:
-    """Draw all that happens, some of it sent twice, in no order yet."""
-    found = draw(soups(rules, late=late, size=size))
-    for life in draw(st.lists(lives(rules, late=late), max_size=size // 4)):
-        found = found + life
-    found = found + draw(ticks())
-    if found:
-        copied = draw(st.lists(st.integers(0, len(found) - 1), max_size=3))
-        delay = draw(delays(rules, late=late))
-        found = found + [Draft(found[number].fields, delay) for number in copied]
-    return found
+    found = [
+        Draft(event(call, kind, at, queue=queue, agent=agent, word=word), delay(index), form)
+        for call, kind, at, queue, agent, word, index, form in soup
+    ]
+    for life, call, begin, steps in lives:
+        at = begin
+        for kind, (span, queue, word, index) in zip(life, steps, strict=True):
+            at += span
+            if kind == ".":
+                at += rules.grace_ms
+                continue
+            named = queue if kind in {"queued", "offered", "blocked"} else None
+            agent, reason = AGENTS[word % len(AGENTS)], word % WORDS_WITHOUT_ID
+            found.append(Draft(event(call, kind, at, queue=named, agent=agent, word=reason), delay(index)))
+    found += [Draft({"type": "hold", "call_id": "tick", "at": at}, 0) for at in ticks]
+    copied = [Draft(found[number % len(found)].fields, delay(index)) for number, index in copies if found]
+    return found + copied
 
 
 def record(draft: Draft, offset: int, skew_ms: int) -> Rec:
@@ -258,20 +240,19 @@ def shifted(draft: Draft, by_ms: int) -> Draft:
     return Draft(draft.fields | {"at": draft.at + by_ms}, draft.delay_ms, draft.form)
 
 
-def rejects(rules: FoldRules) -> st.SearchStrategy[tuple[int | None, bytes | None, bytes | None]]:
-    """Draw (timestamp, key, value) of records that are rejected."""
-    far = json.dumps({"type": "queued", "queue": "a", "call_id": "k0", "at": 99_000_000}).encode()
-    return st.one_of(
-        st.sampled_from(BROKEN).map(lambda value: (None, b"k0", value)),
-        st.sampled_from(
-            (
-                (None, None, far),
-                (None, b"k1", far),
-                (0, b"k0", far),
-                (98_999_999 - rules.future_skew_ms, b"k0", far),
-            )
+FAR = json.dumps({"type": "queued", "queue": "a", "call_id": "k0", "at": 99_000_000}).encode()
+REJECTS = st.lists(
+    st.tuples(
+        st.integers(0, 40),
+        st.one_of(
+            st.sampled_from([(None, b"k0", value) for value in BROKEN]),
+            st.sampled_from(
+                ((None, None, FAR), (None, b"k1", FAR), (0, b"k0", FAR), (98_997_999, b"k0", FAR))
+            ),
         ),
-    )
+    ),
+    max_size=2,
+)
 
 
 @st.composite
@@ -286,11 +267,11 @@ def logs(
 ) -> list[Rec]:
     """Draw a log: events in order of arrival, rejected records in between, gaps in the offsets."""
     arrivals: list[Any] = sorted(
-        draw(drafts(rules, late=late, size=size)), key=lambda draft: draft.at + draft.delay_ms
+        drafts(draw(HAPPENINGS[size]), rules, late=late), key=lambda draft: draft.at + draft.delay_ms
     )
     if broken:
-        for reject in draw(st.lists(rejects(rules), max_size=2)):
-            arrivals.insert(draw(st.integers(0, len(arrivals))), reject)
+        for place, reject in draw(REJECTS):
+            arrivals.insert(place, reject)
     offset = draw(st.sampled_from((0, 0, 7, 1_000)))
     jump_after = draw(st.integers(0, 30)) - 1
     log = []
@@ -306,7 +287,7 @@ def logs(
 @st.composite
 def cases(draw: st.DrawFn, *, late: bool = True, broken: bool = True) -> Case:
     """Draw rules and a log under them."""
-    rules = draw(fold_rules())
+    rules = draw(FOLD_RULES)
     return Case(rules, draw(logs(rules, late=late, broken=broken)))
 
 
@@ -327,7 +308,7 @@ CALENDAR = (
 @st.composite
 def boards(draw: st.DrawFn) -> tuple[BoardRules, list[list[Rec]]]:
     """Draw rules of a board and the logs of two source partitions."""
-    rules = draw(fold_rules())
+    rules = draw(FOLD_RULES)
     zone, from_ms = draw(st.sampled_from(CALENDAR))
     partitions = [draw(logs(rules, size=SOUP // 2, from_ms=from_ms)) for _ in range(2)]
     board_rules = BoardRules(
