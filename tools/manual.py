@@ -80,7 +80,7 @@ def environment_examples() -> str:
 
 def command_reference() -> str:
     """Return every command with its text, arguments and options."""
-    from stream.cli import app  # noqa: PLC0415 - the application imports the commands
+    from stream.commands.app import app  # noqa: PLC0415 - the application imports the commands
 
     group: Any = typer.main.get_command(app)
     context = group.context_class(group, info_name="callgauge")

@@ -116,7 +116,6 @@ def quiet_libraries() -> None:
     if not debugging():
         for name in ("aiokafka", "kafka", "asyncio"):
             logging.getLogger(name).addHandler(logging.NullHandler())
-            logging.getLogger(name).propagate = False
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """`callgauge demo`: everything on one machine."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from stream.commands.common import ConfigFile, Sets, configuration, failing
 from stream.commands.worker import AllowRemote, Host, Port
-from stream.settings import Configuration
 
 
 def demo(
@@ -49,21 +49,32 @@ def demo(
         "http.port": ("--port", port),
         "http.allow_remote": ("--allow-remote", allow_remote),
     }
-    base = configuration(config_file, sets, options)
+    try:
+        return _demo(config_file, sets, options, _Pace(seconds, speed, seed))
+    except KeyboardInterrupt:
+        return 0  # before there was anything to stop
+
+
+class _Pace(NamedTuple):
+    seconds: float | None
+    speed: float
+    seed: int
+
+
+def _demo(
+    file: Path | None, sets: list[str] | None, options: Mapping[str, tuple[str, Any]], pace: _Pace
+) -> int:
+    base = configuration(file, sets, options)
     from stream.demo import DemoError, DemoWish, Show, demo_options, run_demo  # noqa: PLC0415 - start fast
     from stream.kafka import EmbeddedKafkaError  # noqa: PLC0415
 
-    more = {option.key: (option.name, option.value) for option in demo_options(base, speed)}
-    settings = configuration(config_file, sets, options | more).settings
-    wish = DemoWish(seconds=seconds, speed=speed, seed=seed, port_chosen=_is_chosen(base))
+    more = {option.key: (option.name, option.value) for option in demo_options(base, pace.speed)}
+    settings = configuration(file, sets, {**options, **more}).settings
+    port_chosen = str(base.source(("http", "port"))) != "default"
     show = Show()
     try:
         with failing(DemoError, EmbeddedKafkaError):
-            run_demo(settings, wish, show)
+            run_demo(settings, DemoWish(*pace, port_chosen), show)
     finally:
         show.close()
     return 0
-
-
-def _is_chosen(base: Configuration) -> bool:
-    return str(base.source(("http", "port"))) != "default"

@@ -10,13 +10,16 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
+import shutil
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from stream.clock import monotonic_s, wall_ms
-from stream.demo.settings import DemoWish, free_port
+from stream.demo.settings import DemoWish, PortTakenError, free_port
 from stream.demo.show import Show
 from stream.settings import Settings
 
@@ -24,7 +27,11 @@ HISTORY_MS: Final = 4 * 3_600_000
 # A fast demo sends events of the future, which brokers refuse beyond an hour.
 BROKER_CONFIG: Final = {"log.message.timestamp.after.max.ms": str(2**63 - 1)}
 LOOK_S: Final = 1.0
+ABORT_LOOK_S: Final = 0.1
 START_LIMIT_S: Final = 120.0
+# Below the worker's own patience, after which it would end the process and leave the broker's directory.
+STOP_PATIENCE_S: Final = 15.0
+STOP_PATIENCE_FAILED_S: Final = 2.0
 _MODULES: Final = ("stream.engine", "stream.export", "stream.simulate", "stream.wiring")
 
 
@@ -39,12 +46,14 @@ class Demo:
     settings: Settings
     wish: DemoWish
     show: Show
+    port: int
     until: asyncio.Event = field(default_factory=asyncio.Event)
     began_s: float = field(default_factory=monotonic_s)
     failure: str = ""
     engine: Any = None
     sent: int = 0
     live: bool = False
+    stuck: set[Any] = field(default_factory=set)
 
     def fail(self, why: str) -> None:
         """Note why, once, and end everything."""
@@ -64,7 +73,10 @@ def run_demo(settings: Settings, wish: DemoWish, show: Show) -> None:
 async def _demo(settings: Settings, wish: DemoWish, show: Show) -> None:
     from stream.kafka import EmbeddedKafka  # noqa: PLC0415 - start fast
 
-    demo = Demo(settings, wish, show)
+    try:
+        demo = Demo(settings, wish, show, free_port(settings, wish))
+    except PortTakenError as error:
+        raise DemoError(str(error)) from error
     _take_log(demo)
     broker = EmbeddedKafka(config=BROKER_CONFIG)
     with _signals(demo.until):
@@ -76,8 +88,18 @@ async def _demo(settings: Settings, wish: DemoWish, show: Show) -> None:
             show.step("stopping")
             await asyncio.to_thread(broker.stop)
     show.close()
+    if demo.stuck:
+        _leave(demo.failure)
     if demo.failure:
         raise DemoError(demo.failure)
+
+
+def _leave(why: str) -> None:
+    """End the process here: the worker's threads would keep it alive. Everything else has been cleaned up."""
+    sys.stdout.flush()
+    sys.stderr.write(f"callgauge: {' '.join(why.split())}\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 async def _started(demo: Demo, broker: Any) -> bool:
@@ -89,15 +111,28 @@ async def _started(demo: Demo, broker: Any) -> bool:
         await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopped.cancel()
-        if not starting.done():  # nobody will need it; but it must not go on starting behind our back
-            broker.kill()
-            with contextlib.suppress(Exception):
-                await starting
+        if not starting.done():
+            await _abort(broker, starting)
     if demo.until.is_set():
         return False
     await starting
     demo.show.note(f"Kafka at {broker.bootstrap_servers} after {demo.took()}")
     return True
+
+
+async def _abort(broker: Any, starting: "asyncio.Future[Any]") -> None:
+    """End a start that nobody needs any more: it must not go on behind our back, nor leave a log."""
+    directories = []
+    while not starting.done():
+        broker.kill()
+        with contextlib.suppress(Exception):  # it has none before its very first step and after its last
+            directories.append(broker.data_dir)
+        await asyncio.wait((starting,), timeout=ABORT_LOOK_S)
+    with contextlib.suppress(Exception):
+        starting.result()
+    broker.stop()
+    for directory in set(directories):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _with_kafka(demo: Demo, broker: Any) -> None:
@@ -113,7 +148,12 @@ async def _with_kafka(demo: Demo, broker: Any) -> None:
         asyncio.ensure_future(_part(demo, "Kafka", _guard_broker(demo, broker))),
         asyncio.ensure_future(_part(demo, "the table", _watch(demo))),
     ]
-    await asyncio.gather(*parts)
+    await demo.until.wait()
+    # without Kafka the worker tries for long to save what it has, which nobody needs here
+    patience_s = STOP_PATIENCE_S if not demo.failure else STOP_PATIENCE_FAILED_S
+    _, demo.stuck = await asyncio.wait(parts, timeout=patience_s)
+    if demo.stuck:
+        demo.fail(f"the worker did not stop within {patience_s:g} s")
 
 
 async def _part(demo: Demo, name: str, work: Awaitable[None]) -> None:
@@ -136,10 +176,9 @@ async def _work(demo: Demo, told: Any) -> None:
     http = demo.settings.http
 
     async def exporter(engine: Any) -> Any:
-        port = free_port(demo.settings, demo.wish)
         try:
             served = await serve(
-                engine, http.host, port, monotonic_s=monotonic_s, allow_remote=http.allow_remote
+                engine, http.host, demo.port, monotonic_s=monotonic_s, allow_remote=http.allow_remote
             )
         except BindError as error:
             demo.fail(str(error))
@@ -186,7 +225,7 @@ async def _feed(demo: Demo, servers: str) -> None:
 async def _guard_broker(demo: Demo, broker: Any) -> None:
     while not demo.until.is_set():
         if not broker.running:
-            raise DemoError(str(broker.failure()))
+            raise DemoError(f"Kafka died (exit code {broker.exit_code}); start the demo again")
         await _pause(demo, LOOK_S)
 
 

@@ -41,16 +41,24 @@ def demo_options(configuration: Configuration, speed: float) -> list[Option]:
     return options
 
 
+class PortTakenError(Exception):
+    """The port that somebody named is taken; one line that says what to do."""
+
+
 def free_port(settings: Settings, wish: DemoWish) -> int:
     """Return the port to listen on: the configured one, or 0 (any) when that is taken and nobody named it."""
-    if wish.port_chosen or settings.http.port == 0:
-        return settings.http.port
-    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+    host, port = settings.http.host, settings.http.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.http.host, settings.http.port))
+            probe.bind((host, port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return 0
-    return settings.http.port
+            if error.errno != errno.EADDRINUSE:
+                return port
+            if wish.port_chosen:
+                raise PortTakenError(
+                    f"port {port} of {host} is in use: stop the program there, or choose another port"
+                ) from error
+            return 0
+    return port

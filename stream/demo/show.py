@@ -17,7 +17,7 @@ class Show:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._console = Console(file=self._stream, soft_wrap=True, highlight=False)
+        self._console = Console(file=self._stream, highlight=False)
         self._live: Live | None = None
         self._status: Any = None
         self._caption = ""
@@ -45,7 +45,7 @@ class Show:
     def address(self, host: str, port: int) -> None:
         """Say where the page and the metrics are."""
         url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-        self._caption = f"wall board {url}   metrics {url}metrics   Ctrl-C ends"
+        self._caption = f"{url} and {url}metrics; Ctrl-C ends"
         self._print(f"wall board {url}")
         self._print(f"metrics    {url}metrics")
 
@@ -91,7 +91,7 @@ class Show:
 
     def _print(self, text: str) -> None:
         if self.terminal:
-            self._console.print(text, markup=False)
+            self._console.print(text, markup=False, soft_wrap=True)
         else:
             self._stream.write(text + "\n")
             self._stream.flush()
