@@ -270,7 +270,7 @@ def test_a_damaged_file_is_one_line_and_exit_code_1():
 
     for command in (["replay", "d.jsonl.gz", "--to", "json", "--out", "out.jsonl"], ["send", "d.jsonl.gz"]):
         done = run(*command, "--set", "kafka.bootstrap_servers=127.0.0.1:1")
-        assert (1, b"", 1) == (done.returncode, done.stdout, done.stderr.count(b"\n"))
+        assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
     assert not Path("out.jsonl").exists()
     assert not list(Path().glob("*.part"))
 

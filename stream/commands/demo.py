@@ -61,9 +61,7 @@ class _Pace(NamedTuple):
     seed: int
 
 
-def _demo(
-    file: Path | None, sets: list[str] | None, options: Mapping[str, tuple[str, Any]], pace: _Pace
-) -> int:
+def _demo(file: ConfigFile, sets: Sets, options: Mapping[str, tuple[str, Any]], pace: _Pace) -> int:
     base = configuration(file, sets, options)
     from stream.demo import DemoError, DemoWish, Show, demo_options, run_demo  # noqa: PLC0415 - start fast
     from stream.kafka import EmbeddedKafkaError  # noqa: PLC0415
