@@ -101,7 +101,6 @@ class Call:
 
     __slots__ = (
         "age_at_ms",
-        "aged_at_ms",
         "call_id",
         "conversation",
         "ids",
@@ -132,9 +131,8 @@ class Call:
         # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
         # and where it counts. Bytes are kept, not events: they are small, and hardly ever looked at again.
         self.log: list[Any] = []
-        self.last_at_ms = -1
+        self.last_at_ms = -1  # folded up to here: the last event, or what ended by age or was forgotten since
         self.review_at_ms = NEVER
-        self.aged_at_ms = -1  # when something last ended by age
         self.forget()
 
     def forget(self) -> None:
@@ -172,10 +170,6 @@ class Call:
             age_at_ms = min(age_at_ms, conversation.ended_at_ms + rules.wrap_up_wait_ms)
         self.age_at_ms = age_at_ms
 
-    def quiet_at_ms(self) -> int:
-        """Return the last moment at which something happened: its last event, or the last thing that ended by age."""
-        return self.last_at_ms if self.last_at_ms > self.aged_at_ms else self.aged_at_ms
-
     def rests(self) -> bool:
         """Say whether nothing is open and no wrap-up is awaited."""
         return self.phase == IDLE and not self.over
@@ -186,7 +180,10 @@ class Call:
         A resting call is kept two graces: an event up to one grace after its last moment still belongs to it, and may
         itself arrive one grace late.
         """
-        return self.quiet_at_ms() + 2 * rules.grace_ms if self.rests() else self.age_at_ms
+        if not self.rests():
+            return self.age_at_ms
+        graces = 1 if self.age_at_ms == NEVER else 2  # one has gone by when it was forgotten
+        return self.last_at_ms + graces * rules.grace_ms
 
 
 class Machine:
@@ -239,17 +236,16 @@ class Machine:
     def advance(self, call: Call, to_ms: int) -> None:
         """End what got too old before ``to_ms``; forget what has rested for one grace."""
         while call.age_at_ms < to_ms:
-            at_ms = call.age_at_ms
+            at_ms = call.last_at_ms = call.age_at_ms
             if call.rests():
                 call.forget()
                 return
-            call.aged_at_ms = at_ms
             if call.phase == OFFERED:
                 self.use_offer(call)
             else:
                 self._expire(call, at_ms)
             if call.rests():
-                call.age_at_ms = call.quiet_at_ms() + self.rules.grace_ms
+                call.age_at_ms = at_ms + self.rules.grace_ms
 
     def _expire(self, call: Call, at_ms: int) -> None:
         age_ms = self.rules.call_age_max_ms
@@ -424,7 +420,10 @@ class Machine:
             ledger, rule = call.offer_ledger, call.offer_rule
         offer_at_ms = call.offer_at_ms
         self.use_offer(call)
-        floor_ms = -1 if self.book.by_arrival else at_ms - self.rules.grace_ms
+        floor_ms = -1
+        if not self.book.by_arrival:
+            floor_ms = at_ms - self.rules.grace_ms
+            self.book.reach(max(offer_at_ms, floor_ms), at_ms)
         self.begin_visit(call, offer_at_ms, queue, ledger, rule, floor_ms)
 
     def visit_unknown(self, call: Call, at_ms: int, ledger: Ledger, field: int, anomaly: str) -> None:

@@ -302,7 +302,7 @@ class CallsStage:
         self._next_review_ms = (self._review_order[0] + 1) * BUCKET_MS if self._review_order else NEVER
 
     def final_before_ms(self) -> int:
-        """Return the time before which no cell can change: one grace back, two where an open offer may still count.
+        """Return the time before which no cell can change: one grace back, two where an offer counts or may.
 
         By arrival an answer changes the interval of its visit however long ago that was queued: nothing is final.
         """
@@ -310,8 +310,9 @@ class CallsStage:
             return 0
         grace_ms, bucket_ms = self._rules.grace_ms, self._rules.bucket_ms
         final_ms = self._stream_time_ms - grace_ms
-        if self._book.offers:
-            final_ms = max(final_ms - grace_ms, min(final_ms, min(self._book.offers) * bucket_ms))
+        reached_ms = self._book.reached_ms(final_ms)
+        if reached_ms is not None:
+            final_ms = max(final_ms - grace_ms, min(final_ms, reached_ms))
         return max(0, final_ms // bucket_ms * bucket_ms)
 
     # --- what others see -----------------------------------------------------------------------------------------

@@ -6,9 +6,13 @@ bucket is final and sent; the ledger's totals keep what it counted.
 
 from bisect import bisect_left
 from collections import defaultdict
+from typing import Final
 
 from stream.core import fields as f
 from stream.core.rules import QueueRule
+
+
+NO_BUCKET: Final = 1 << 62  # later than any
 
 
 class Cell:
@@ -98,6 +102,7 @@ class Book:
         "duplicates",
         "ledgers",
         "offers",
+        "reaches",
         "sign",
     )
 
@@ -116,6 +121,8 @@ class Book:
         self.offers: defaultdict[int, int] = defaultdict(
             int
         )  # bucket -> open offers, which may still count there
+        # (bucket that a visit from an offer reached back to, bucket of its end) -> visits: as long as the end can be undone
+        self.reaches: defaultdict[tuple[int, int], int] = defaultdict(int)
         self.applied = [0] * event_types
         self.duplicates = 0
         self.anomalies = [0] * len(f.ANOMALIES)
@@ -145,6 +152,22 @@ class Book:
     def anomaly(self, kind: int) -> None:
         """Count an event that makes no sense (index in ANOMALIES)."""
         self.anomalies[kind] += self.sign
+
+    def reach(self, from_ms: int, until_ms: int) -> None:
+        """Note that an event at ``until_ms`` counted at ``from_ms``."""
+        key = from_ms // self.bucket_ms, until_ms // self.bucket_ms
+        self.reaches[key] += self.sign
+        if not self.reaches[key]:
+            del self.reaches[key]
+
+    def reached_ms(self, undoable_from_ms: int) -> int | None:
+        """Return the earliest moment that an event from ``undoable_from_ms`` on has counted at; None when at its own."""
+        for key in [known for known in self.reaches if (known[1] + 1) * self.bucket_ms <= undoable_from_ms]:
+            del self.reaches[key]
+        held = min(self.reaches, default=None)
+        if self.offers:
+            held = min(held or (NO_BUCKET, 0), (min(self.offers), 0))
+        return None if held is None else held[0] * self.bucket_ms
 
     def forget_before(self, bucket: int) -> None:
         """Let go of sent cells whose bucket is final."""
