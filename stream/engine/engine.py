@@ -34,6 +34,7 @@ log = logging.getLogger("callgauge")
 
 WATCH_INTERVAL_S: Final = 0.5
 SAVER_STEP_S: Final = 0.1
+SAVING_SHARE: Final = 0.1  # of the time, at most
 RECOVERY_LIMIT_S: Final = 120.0
 UNKNOWN_MEMBER_LIMIT: Final = 10  # rejoins of a process that another one with the same instance id throws out
 
@@ -249,13 +250,22 @@ class Engine:
                 if owned.due_at_s <= now_s
             ]
             for shell, owned in due:
-                owned.due_at_s = now_s + self.settings.checkpoint_interval_s
+                owned.due_at_s = now_s + self._saving_pause_s()
                 if not owned.lock.locked() or owned.checkpoint_at_ms is None:
                     self._hand_over(shell.checkpoint(owned))
                     await asyncio.sleep(0)
 
+    def _saving_pause_s(self) -> float:
+        """Return the time between two checkpoints of a partition: longer where saving takes too much.
+
+        Very large states (a backlog read at once) would otherwise be saved more than counted; all that a
+        longer pause costs is that a crash reads more again.
+        """
+        dumps_s = sum(owned.dump_s for shell in self._shells for owned in shell.owned.values())
+        return max(self.settings.checkpoint_interval_s, dumps_s / SAVING_SHARE)
+
     async def watch(self) -> None:
-        """Look for what ended without a word, or does not move, from the start to the end of the process."""
+        """Look for what ended without a word, or does not move, as long as the process runs."""
         while self.failure is None:
             await asyncio.sleep(WATCH_INTERVAL_S)
             self._look_for_the_dead()

@@ -59,3 +59,6 @@ def set_up_logging(level: int = logging.INFO) -> None:
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # its retries are told by our own line
+    # A rebalance, or a loop that is busy for a moment, is nothing to warn of.
+    for name in ("mode", "aiokafka.consumer.group_coordinator"):
+        logging.getLogger(name).setLevel(logging.ERROR)

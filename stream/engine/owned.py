@@ -42,6 +42,7 @@ class Owned(Generic[StageT]):
     checkpoint_at_ms: int | None = None
     saved_offset: int = -2  # applied offset of the last confirmed checkpoint; -2: none yet
     due_at_s: float = 0.0
+    dump_s: float = 0.0  # how long the last dump took
     caught_up: bool = False
     live: bool = False  # has read what there was when it was taken over: its counters cannot go back any more
     position_seen: int | None = None

@@ -24,6 +24,7 @@ with (
 ):  # kafka-python's own; pytest reads this file before the filters of tests/conftest.py hold
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+    from kafka.admin import KafkaAdminClient
 
     from stream.engine import EngineSettings, ensure_topics
 
@@ -153,6 +154,18 @@ class Cluster:
             future.get(timeout=DEADLINE_S)
         producer.close()
         self.sent.extend(records)
+
+    def write(self, topic: str, partition: int, key: bytes, value: bytes) -> None:
+        """Write one record to any topic."""
+        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap_servers)
+        producer.send(topic, key=key, value=value, partition=partition).get(timeout=DEADLINE_S)
+        producer.close()
+
+    def forget(self, partition: int, before_offset: int) -> None:
+        """Delete the beginning of a source partition, as retention does."""
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap_servers)
+        admin.delete_records({TopicPartition(f"{self.prefix}-events", partition): before_offset})
+        admin.close()
 
     def read(self, topic: str, count: int) -> list[Any]:
         """Return the first records of one of the test's topics, at least ``count``."""
