@@ -46,3 +46,12 @@ def test_a_visit_that_reached_back_can_be_undone_as_long_as_its_end_can(undone):
 
     expected_cells = oracle.recompute_partition(log, rules).story.cells
     assert expected_cells == last_published([[record] for record in log], rules)
+
+
+def test_an_answer_may_still_find_an_offer_that_was_used_up_later():
+    """The contact hung up at 6, and the stream went on; an answer at 6 comes on time and reaches back to 4."""
+    rules = replace(RULES, grace_ms=7_001, call_age_max_ms=100_000)
+    log = log_of("4 offered a", "6 ended", "13 hold call=tick", "6 answered")
+
+    expected_cells = oracle.recompute_partition(log, rules).story.cells
+    assert expected_cells == last_published([[record] for record in log], rules)
