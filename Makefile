@@ -53,6 +53,7 @@ bench: dev
 
 generate: $(VENV)/.dev
 	$(BIN)/python -m tools.generate
+	$(BIN)/python -m tools.manual
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --extra kafka --group build pyproject.toml --output-file requirements.lock

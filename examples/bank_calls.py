@@ -11,10 +11,11 @@ table is a call; what becomes of it:
     abandoned  queued + time in queue (outcome HANG)
     ended      answered + time in service
 
-Spans are taken as they are and moments follow from them: service is stamped by another clock than the queue, a second or two
-apart, so a service that ended "before" its answer is nothing unusual. A caller who hung up in the menu (HANG without a queue) is offered only; PHANTOM rows are artefacts and are dropped. Times of day
-are local; one that lies half a day before its call entered the menu belongs to the next day. A call_id of the table alone repeats, so ours
-has the date and the line in it.
+Spans are taken as they are and moments follow from them: service is stamped by another clock than the queue, a second
+or two apart, so a service that ended "before" its answer is nothing unusual. A caller who hung up in the menu (HANG
+without a queue) is offered only; PHANTOM rows are artefacts and are dropped. Times of day are local; one that lies half
+a day before its call entered the menu belongs to the next day. A call_id of the table alone repeats, so ours has the
+date and the line in it.
 """
 
 import argparse
@@ -87,7 +88,9 @@ def main() -> None:
     """Convert a file to standard output."""
     parser = argparse.ArgumentParser(description="Bank calls (CSV) to call events (JSON lines).")
     parser.add_argument("table", type=Path, help="bank-calls.csv or bank-calls.csv.gz")
-    parser.add_argument("--time-zone", type=ZoneInfo, default=ZoneInfo("UTC"), help="of the times of day (UTC)")
+    parser.add_argument(
+        "--time-zone", type=ZoneInfo, default=ZoneInfo("UTC"), help="of the times of day (UTC)"
+    )
     arguments = parser.parse_args()
     with open_table(arguments.table) as table:
         for event in events(table, arguments.time_zone):

@@ -13,10 +13,17 @@ DATA = ROOT.parent / "shared" / "data"
 TABLE = DATA / "bank-calls.csv.gz"
 EXPECTED = DATA / "bank-calls-expected.json"
 
-# Waits are whole seconds in the table, and its short abandons are those of 5 s or less. Ours wait *less* than the setting
-# (contract, section 3): 6 s says the same.
+# Waits are whole seconds in the table, and its short abandons are those of 5 s or less. Ours wait *less* than the
+# setting (contract, section 3): 6 s says the same.
 SHORT_ABANDON = "6s"
-COUNTS = ("offered", "answered", "abandoned", "answered_within_target", "abandoned_within_target", "abandoned_short")
+COUNTS = (
+    "offered",
+    "answered",
+    "abandoned",
+    "answered_within_target",
+    "abandoned_within_target",
+    "abandoned_short",
+)
 RATIO_TOLERANCE = 1e-6
 
 
@@ -34,5 +41,7 @@ def expected() -> dict[str, Any]:
 def convert(target: Path) -> Path:
     """Run the documented converter."""
     with target.open("wb") as out:
-        subprocess.run([sys.executable, ROOT / "examples" / "bank_calls.py", TABLE], stdout=out, check=True, cwd=ROOT)
+        subprocess.run(
+            [sys.executable, ROOT / "examples" / "bank_calls.py", TABLE], stdout=out, check=True, cwd=ROOT
+        )
     return target

@@ -1,0 +1,1 @@
+"""The pure stages: no clock, no environment, no I/O, no logging."""

@@ -1,9 +1,9 @@
 """Stage 2: cells of all source partitions become the board of one shard, closed intervals, and the view for readers.
 
 Theory of operation. Every source partition sends, twice a second, what has changed and three times: ``stream_time``,
-``as_of`` and ``final_before``. The board's clock is the earliest ``as_of``; it never goes back. An interval is *closed* when
-the clock is past its end, and *final* when every partition's ``final_before`` is: nothing can change it any more. A
-partition without events holds back the mark ``final``, never a value. Nothing here reads a clock of its own.
+``as_of`` and ``final_before``. The board's clock is the earliest ``as_of``; it never goes back. An interval is *closed*
+when the clock is past its end, and *final* when every partition's ``final_before`` is: nothing can change it any more.
+A partition without events holds back the mark ``final``, never a value. Nothing here reads a clock of its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -219,11 +219,13 @@ class BoardShard:
         intervals = sorted(self._open)
         zone = self._rules.time_zone
         days = sorted({day_start_ms(start_ms, zone) for start_ms in intervals})
-        rows = []
+        rows: list[tuple[int, str, str, int]] = []
         for name in sorted(self._queues):
-            for start_ms in intervals:
-                if name in self._open[start_ms]:
-                    rows.append((start_ms, name, INTERVAL, start_ms + self._rules.interval_ms))
+            rows.extend(
+                (start_ms, name, INTERVAL, start_ms + self._rules.interval_ms)
+                for start_ms in intervals
+                if name in self._open[start_ms]
+            )
             rows.extend((start_ms, name, DAY, day_end_ms(start_ms, zone)) for start_ms in days)
         return [
             (start_ms, name, window, self._row(name, window, start_ms, end_ms))
@@ -251,6 +253,10 @@ class BoardShard:
         """Return every queue as of a clock."""
         spans = self._spans(clock_ms)
         return [self._view(queue, clock_ms, spans) for queue in self._queues.values()]
+
+    def firsts(self) -> list[tuple[str, int]]:
+        """Return when each queue was first heard of."""
+        return [(name, queue.state.first_at_ms) for name, queue in self._queues.items()]
 
     def _spans(self, clock_ms: int) -> list[tuple[str, int, int]]:
         """Return the windows as (label, first bucket, last + 1); all end with the bucket of now."""
@@ -386,7 +392,7 @@ def take_snapshot(
     clock_ms = min(known) if known and len(known) == len(clocks) else None
     views: list[QueueView] = []
     if clock_ms is not None:
-        firsts = {name: queue.state.first_at_ms for board in boards for name, queue in board._queues.items()}
+        firsts = {name: first_at_ms for board in boards for name, first_at_ms in board.firsts()}
         views = cap([view for board in boards for view in board.views(clock_ms)], firsts, rules)
     return Snapshot(
         clock_ms=clock_ms,

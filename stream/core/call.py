@@ -2,8 +2,8 @@
 
 Theory of operation. A call is the list of its events in canonical order (``docs/counting.md``) and a small machine that
 has folded them. Nearly every event arrives in order: it takes one step of the machine and is appended. An event that
-arrives out of order has the call folded again from its first event: ``Call.fold`` is run over the old list with the book's
-sign at -1, which takes back what the call had counted, then over the new list with +1.
+arrives out of order has the call folded again from its first event: ``Machine.fold`` is run over the old list with the
+book's sign at -1, which takes back what the call had counted, then over the new list with +1.
 
 The machine has five phases. ``TRANSITIONS[phase][kind]`` names the one function that an event of that kind runs in that
 phase; every change of a phase is in this file. Time passes only through ``advance``: what has no end within
@@ -28,8 +28,8 @@ PHASES: Final = ("idle", "offered", "waiting", "talking", "talking and waiting")
 KIND: Final = {name: kind for kind, name in enumerate(EVENT_TYPES)}
 _QUEUED: Final = KIND["queued"]
 _ENDERS: Final = (KIND["answered"], KIND["abandoned"], KIND["left"])
-# A late event moves the state of its call and counts nothing but the end of what it closes: these two kinds stand in the
-# list of events for what it closed, at the stream time of its arrival.
+# A late event moves the state of its call and counts nothing but the end of what it closes: these two kinds stand in
+# the list of events for what it closed, at the stream time of its arrival.
 LATE_WAIT: Final = len(EVENT_TYPES)
 LATE_CONVERSATION: Final = LATE_WAIT + 1
 
@@ -61,6 +61,8 @@ Entry = tuple[int, int, Event, Ledger, QueueRule]
 SortKey = tuple[object, ...]
 Closing = tuple[int, int, bytes]  # at_ms, LATE_WAIT or LATE_CONVERSATION, the late record's bytes
 Pinned = tuple[Ledger, QueueRule]  # a rule that the configuration no longer has
+Kept = tuple[bytes | Closing, Ledger | Pinned]  # one event of a call's log
+Log = list[Any]  # what Kept holds, one item after the other
 
 
 class Conversation:
@@ -130,7 +132,7 @@ class Call:
         self.call_id = call_id
         # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
         # and where it counts. Bytes are kept, not events: they are small, and hardly ever looked at again.
-        self.log: list[Any] = []
+        self.log: Log = []
         self.last_at_ms = -1  # folded up to here: the last event, or what ended by age or was forgotten since
         self.review_at_ms = NEVER
         self.forget()
@@ -685,8 +687,8 @@ def _late_while_talking(
     machine.expire_conversation(call, at_ms)
 
 
-# One row a phase, one column a kind: offered, queued, answered, abandoned, left, blocked, hold, resumed, ended, wrap_up,
-# then what late events close: a wait, a conversation.
+# One row a phase, one column a kind: offered, queued, answered, abandoned, left, blocked, hold, resumed, ended,
+# wrap_up, then what late events close: a wait, a conversation.
 TRANSITIONS: Final[tuple[tuple[Transition, ...], ...]] = (
     # idle
     (

@@ -2,17 +2,16 @@
 
 Theory of operation. The state is a function of the log's prefix up to ``applied_offset`` and of nothing else: how the
 records were cut into batches, when something was published or saved, and what the wall clock said have no influence.
-Time is the stream's own: the largest event time accepted so far. Only a record moves it, and when it moves, whatever got
-too old by then is looked at (``_reviews``: calls by the bucket of stream time after which they must be looked at). The call
-that an event belongs to is always brought up to date; all others at the latest when somebody looks at the state.
+Time is the stream's own: the largest event time accepted so far. Only a record moves it, and when it moves, whatever
+got too old by then is looked at (``_reviews``: calls by the bucket of stream time after which they must be looked at).
+The call that an event belongs to is always brought up to date; all others at the latest when somebody looks at the
+state.
 """
 
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
-
-import msgspec
+from typing import Final, Protocol
 
 from schemas import EVENT_TYPES, Event, Rejected, RejectReason, decode
 from stream.core import fields as f
@@ -24,19 +23,21 @@ from stream.core.call import (
     OFFERED,
     TALKING,
     TALKING_AND_WAITING,
+    TRANSITIONS,
     WAITING,
     Call,
-    Entry,
-    TRANSITIONS,
     Closing,
+    Entry,
+    Kept,
+    Log,
     Machine,
-    Pinned,
     canonical,
     closes_visit,
 )
-from stream.core.cells import Book, Cell, Ledger
+from stream.core.calls_state import StageState
+from stream.core.cells import Book, Ledger
 from stream.core.checkpoint import CheckpointError, seal, unseal
-from stream.core.rules import BUCKET_MS, FoldRules, Formula, QueueRule
+from stream.core.rules import BUCKET_MS, FoldRules
 from stream.core.snapshot import PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
 
@@ -54,13 +55,20 @@ class Record(Protocol):
     """A record as Kafka hands it over."""
 
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Its place in the partition."""
+
     @property
-    def timestamp(self) -> int | None: ...
+    def timestamp(self) -> int | None:
+        """When it was written, in ms; None or -1 where nobody knows."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """The call_id, or a partition."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +87,37 @@ class CallsStage:
     def __init__(self, partition: int, rules: FoldRules) -> None:
         self.partition = partition
         self.applied_offset = -1
-        self._rules = rules
-        self._stream_time_ms = _NO_TIME
-        self._calls: dict[str, Call] = {}
+        self.rules = rules
+        self.now_ms = _NO_TIME
+        self.calls: dict[str, Call] = {}
         self._reviews: dict[int, list[Call]] = {}
         self._review_order: list[int] = []  # a heap of the keys of _reviews
         self._next_review_ms = NEVER
-        self._book = Book(
+        self.book = Book(
             rules.bucket_ms, rules.histogram_bounds_ms, len(EVENT_TYPES), by_arrival=rules.by_arrival
         )
-        self._machine = Machine(rules, self._book)
+        self.machine = Machine(rules, self.book)
         self._names: dict[str | None, Ledger] = {}  # queue as an event names it -> where it counts
-        self._rejected: dict[str, int] = {}
-        self._late = 0
+        self.rejected: dict[str, int] = {}
+        self.late = 0
 
     @property
     def stream_time_ms(self) -> int | None:
         """The largest event time accepted; None before the first."""
-        return None if self._stream_time_ms == _NO_TIME else self._stream_time_ms
+        return None if self.now_ms == _NO_TIME else self.now_ms
 
     # --- the fold ------------------------------------------------------------------------------------------------
 
-    def fold(self, records: Sequence[Record]) -> list[SetAside]:
+    def fold(self, records: Sequence[Record]) -> list[SetAside]:  # noqa: C901, PLR0912, PLR0915 - the one hot loop
         """Take records in the order of their offsets; those at or below ``applied_offset`` are skipped.
 
         Never raises on what is in a record. Returns those that must be kept aside.
         """
         aside: list[SetAside] = []
         applied_offset = self.applied_offset
-        future_skew_ms, grace_ms = self._rules.future_skew_ms, self._rules.grace_ms
-        names, calls, machine, book = self._names, self._calls, self._machine, self._book
-        rules, applied, kept_ms = self._rules, book.applied, 2 * grace_ms
+        future_skew_ms, grace_ms = self.rules.future_skew_ms, self.rules.grace_ms
+        names, calls, machine, book = self._names, self.calls, self.machine, self.book
+        rules, applied, kept_ms = self.rules, book.applied, 2 * grace_ms
         for record in records:
             offset = record.offset
             if offset <= applied_offset:
@@ -120,7 +128,7 @@ class CallsStage:
             if isinstance(event, Rejected):
                 self._reject(aside, record, event)
                 continue
-            assert value is not None  # a tombstone is rejected
+            assert value is not None  # noqa: S101 - a tombstone was rejected; this tells the type checker
             key, call_id, at_ms = record.key, event.call_id, event.at
             if key is None:
                 self._reject(aside, record, NO_KEY)
@@ -132,18 +140,18 @@ class CallsStage:
             if timestamp_ms is not None and 0 <= timestamp_ms < at_ms - future_skew_ms:
                 self._reject(aside, record, FUTURE)
                 continue
-            if at_ms > self._stream_time_ms:
-                self._stream_time_ms = at_ms
+            if at_ms > self.now_ms:
+                self.now_ms = at_ms
                 if at_ms >= self._next_review_ms:
                     self._review()
-            elif at_ms < self._stream_time_ms - grace_ms:
-                self._late += 1
+            elif at_ms < self.now_ms - grace_ms:
+                self.late += 1
                 aside.append(SetAside(record, True, LATE, "at"))
                 self._fold_late(event, value)
                 continue
             ledger = names.get(event.queue)
             if ledger is None:
-                ledger = self._ledger(event.queue, at_ms)
+                ledger = self.ledger(event.queue, at_ms)
             call = calls.get(call_id)
             if call is None:
                 call = calls[call_id] = Call(call_id)
@@ -151,23 +159,23 @@ class CallsStage:
             if call.last_at_ms < at_ms <= call.age_at_ms:
                 kind, event_id = event.kind, event.event_id
                 call.last_at_ms = at_ms
-                if event_id is not None and call.knows(event_id):
-                    book.duplicates += 1
-                elif TRANSITIONS[call.phase][kind](machine, call, at_ms, event, ledger, ledger.rule):
+                if (event_id is not None and call.knows(event_id)) or TRANSITIONS[call.phase][kind](
+                    machine, call, at_ms, event, ledger, ledger.rule
+                ):
                     book.duplicates += 1
                 else:
                     applied[kind] += 1
                 call.log += (value, ledger)
                 if call.phase or call.over:
                     due_ms = call.age_at_ms
-                    if due_ms < self._stream_time_ms:  # it was older than the stream
-                        machine.advance(call, self._stream_time_ms)
+                    if due_ms < self.now_ms:  # it was older than the stream
+                        machine.advance(call, self.now_ms)
                         due_ms = call.due_at_ms(rules)
                 else:
                     call.age_at_ms = at_ms + grace_ms
                     due_ms = at_ms + kept_ms
                 if due_ms < call.review_at_ms:
-                    self._schedule(call, due_ms if due_ms < at_ms + kept_ms else at_ms + kept_ms)
+                    self.schedule(call, due_ms if due_ms < at_ms + kept_ms else at_ms + kept_ms)
             else:
                 self._take(call, at_ms, event.kind, value, event, ledger)
         self.applied_offset = applied_offset
@@ -177,22 +185,22 @@ class CallsStage:
         """Take an event of a call, wherever it belongs among the others."""
         kept = value if kind < LATE_WAIT else (at_ms, kind, value)
         if at_ms > call.last_at_ms:
-            self._machine.step(call, at_ms, kind, event, ledger, ledger.rule)
+            self.machine.step(call, at_ms, kind, event, ledger, ledger.rule)
             call.log += (kept, ledger)
             # The event may be older than the stream: what got too old in between must not wait for a later record.
-            self._machine.advance(call, self._stream_time_ms)
+            self.machine.advance(call, self.now_ms)
         else:
             self._fold_again(call, (at_ms, kind, event, ledger, ledger.rule), kept)
-        due_ms, soon_ms = call.due_at_ms(self._rules), at_ms + 2 * self._rules.grace_ms
+        due_ms, soon_ms = call.due_at_ms(self.rules), at_ms + 2 * self.rules.grace_ms
         if due_ms < call.review_at_ms:
-            self._schedule(call, min(due_ms, soon_ms))
+            self.schedule(call, min(due_ms, soon_ms))
 
     def _fold_again(self, call: Call, entry: Entry, kept: bytes | Closing) -> None:
         """Insert an event that came out of order: take back what the call counted, and fold it anew."""
-        machine, book, now_ms = self._machine, self._book, self._stream_time_ms
+        machine, book, now_ms = self.machine, self.book, self.now_ms
         machine.advance(call, now_ms)
         self._deregister(call)
-        kept_entries = list(self._entries(call.log))
+        kept_entries = list(self.entries(call.log))
         book.sign = -1
         machine.fold(Call(call.call_id), [old for old, _ in kept_entries], now_ms)
         book.sign = 1
@@ -205,7 +213,7 @@ class CallsStage:
         for name in Call.__slots__:
             _copy_slot(name, fresh, call)
 
-    def _entries(self, log: "Log") -> Iterator[tuple[Entry, "Kept"]]:
+    def entries(self, log: Log) -> Iterator[tuple[Entry, Kept]]:
         """Decode what a call was folded from: it was accepted once, so it is an event."""
         for kept, place in zip(log[::2], log[1::2], strict=True):
             ledger, rule = (place, place.rule) if isinstance(place, Ledger) else place
@@ -219,14 +227,14 @@ class CallsStage:
         if call.phase in (WAITING, TALKING_AND_WAITING):
             del call.visit_ledger.waiting[call.call_id]
         elif call.phase == OFFERED:
-            bucket = call.offer_at_ms // self._rules.bucket_ms
-            self._book.offers[bucket] -= 1
-            if not self._book.offers[bucket]:
-                del self._book.offers[bucket]
+            bucket = call.offer_at_ms // self.rules.bucket_ms
+            self.book.offers[bucket] -= 1
+            if not self.book.offers[bucket]:
+                del self.book.offers[bucket]
 
     def _fold_late(self, event: Event, value: bytes) -> None:
         """Close what a late event closes, at the stream's time, so that nobody waits for ever."""
-        call = self._calls.get(event.call_id)
+        call = self.calls.get(event.call_id)
         if call is None:
             return
         if event.kind in _CLOSES_WAIT:
@@ -236,38 +244,39 @@ class CallsStage:
             kind = LATE_CONVERSATION
             closes = event.kind in _CLOSES_CONVERSATION and call.phase in (TALKING, TALKING_AND_WAITING)
         if closes:
-            ledger = self._ledger(event.queue, event.at)
-            self._take(call, self._stream_time_ms, kind, value, event, ledger)
+            ledger = self.ledger(event.queue, event.at)
+            self._take(call, self.now_ms, kind, value, event, ledger)
 
     def _reject(self, aside: list[SetAside], record: Record, rejected: Rejected) -> None:
         reason = rejected.reason.value
-        self._rejected[reason] = self._rejected.get(reason, 0) + 1
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
         aside.append(SetAside(record, False, reason, rejected.where))
 
-    def _ledger(self, queue: str | None, at_ms: int) -> Ledger:
+    def ledger(self, queue: str | None, at_ms: int) -> Ledger:
         """Find where a queue counts; beyond ``queues_max`` that is the queue of all others."""
         ledger = self._names.get(queue)
         if ledger is not None:
             return ledger
         name = f.UNROUTED if queue is None else queue
-        ledgers = self._book.ledgers
+        ledgers = self.book.ledgers
         if name not in ledgers and name != f.UNROUTED and not self._admits(name):
             name = f.OTHER
         ledger = ledgers.get(name)
         if ledger is None:
-            bounds = len(self._rules.histogram_bounds_ms)
-            ledger = ledgers[name] = Ledger(name, self._rules.rule(name), bounds, at_ms)
+            bounds = len(self.rules.histogram_bounds_ms)
+            ledger = ledgers[name] = Ledger(name, self.rules.rule(name), bounds, at_ms)
         if name != f.OTHER or queue == f.OTHER:
             self._names[queue] = ledger  # names beyond the limit are not remembered: there is no end of them
         return ledger
 
     def _admits(self, name: str) -> bool:
-        own = sum(1 for known in (f.UNROUTED, f.OTHER) if known in self._book.ledgers)
-        return name in self._rules.queues or len(self._book.ledgers) - own < self._rules.queues_max
+        own = sum(1 for known in (f.UNROUTED, f.OTHER) if known in self.book.ledgers)
+        return name in self.rules.queues or len(self.book.ledgers) - own < self.rules.queues_max
 
     # --- stream time ---------------------------------------------------------------------------------------------
 
-    def _schedule(self, call: Call, at_ms: int) -> None:
+    def schedule(self, call: Call, at_ms: int) -> None:
+        """See to it that a call is looked at once the stream time is past a moment."""
         call.review_at_ms = at_ms
         bucket = at_ms // BUCKET_MS
         due = self._reviews.get(bucket)
@@ -280,7 +289,7 @@ class CallsStage:
 
     def _review(self) -> None:
         """Look at the calls in which something got too old, or which can be dropped."""
-        now_ms, rules, calls = self._stream_time_ms, self._rules, self._calls
+        now_ms, rules, calls = self.now_ms, self.rules, self.calls
         later: list[tuple[Call, int]] = []
         while self._review_order and self._review_order[0] * BUCKET_MS < now_ms:
             bucket = heapq.heappop(self._review_order)
@@ -288,7 +297,7 @@ class CallsStage:
                 if call.review_at_ms // BUCKET_MS != bucket or calls.get(call.call_id) is not call:
                     continue  # looked at already, or dropped
                 if call.age_at_ms < now_ms:
-                    self._machine.advance(call, now_ms)
+                    self.machine.advance(call, now_ms)
                 due_ms = call.due_at_ms(rules)
                 if due_ms < now_ms and call.rests():
                     del calls[call.call_id]
@@ -298,7 +307,7 @@ class CallsStage:
             call,
             due_ms,
         ) in later:  # only now, or a call that is due within this very bucket would be looked at for ever
-            self._schedule(call, due_ms)
+            self.schedule(call, due_ms)
         self._next_review_ms = (self._review_order[0] + 1) * BUCKET_MS if self._review_order else NEVER
 
     def final_before_ms(self) -> int:
@@ -306,11 +315,11 @@ class CallsStage:
 
         By arrival an answer changes the interval of its visit however long ago that was queued: nothing is final.
         """
-        if self._stream_time_ms == _NO_TIME or self._rules.by_arrival:
+        if self.now_ms == _NO_TIME or self.rules.by_arrival:
             return 0
-        grace_ms, bucket_ms = self._rules.grace_ms, self._rules.bucket_ms
-        final_ms = self._stream_time_ms - grace_ms
-        reached_ms = self._book.reached_ms(final_ms)
+        grace_ms, bucket_ms = self.rules.grace_ms, self.rules.bucket_ms
+        final_ms = self.now_ms - grace_ms
+        reached_ms = self.book.reached_ms(final_ms)
         if reached_ms is not None:
             final_ms = max(final_ms - grace_ms, min(final_ms, reached_ms))
         return max(0, final_ms // bucket_ms * bucket_ms)
@@ -323,14 +332,14 @@ class CallsStage:
         The caller sends them all and waits for the deliveries before it calls again.
         """
         self._review()
-        updates: list[list[QueueUpdate]] = [[] for _ in range(self._rules.shards)]
-        for ledger in self._book.changed.values():
+        updates: list[list[QueueUpdate]] = [[] for _ in range(self.rules.shards)]
+        for ledger in self.book.changed.values():
             ledger.settle()
-            updates[shard_of(ledger.name, self._rules.shards)].append(_update(ledger))
+            updates[shard_of(ledger.name, self.rules.shards)].append(_update(ledger))
             ledger.changed.clear()
-        self._book.changed.clear()
+        self.book.changed.clear()
         final_before_ms = self.final_before_ms()
-        self._book.forget_before(final_before_ms // self._rules.bucket_ms)
+        self.book.forget_before(final_before_ms // self.rules.bucket_ms)
         return [
             encode_publication(
                 Publication(
@@ -350,11 +359,11 @@ class CallsStage:
     def tally(self) -> PipelineView:
         """Return what became of the records of this partition."""
         self._review()
-        book = self._book
+        book = self.book
         return PipelineView(
             events=dict(zip(EVENT_TYPES, book.applied, strict=True)),
-            rejected=dict(self._rejected),
-            late=self._late,
+            rejected=dict(self.rejected),
+            late=self.late,
             duplicate=book.duplicates,
             anomalous=dict(zip(f.ANOMALIES, book.anomalies, strict=True)),
             last_event_at_ms=self.stream_time_ms,
@@ -364,8 +373,8 @@ class CallsStage:
         """Return the cells still held, as {(queue, bucket's start in ms): counts}; empty ones left out."""
         self._review()
         return {
-            (ledger.name, bucket * self._rules.bucket_ms): value
-            for ledger in self._book.ledgers.values()
+            (ledger.name, bucket * self.rules.bucket_ms): value
+            for ledger in self.book.ledgers.values()
             for bucket, cell in ledger.cells.items()
             if (value := cell.value())
         }
@@ -374,7 +383,7 @@ class CallsStage:
         """Return the sums since the beginning, by queue; zeros left out."""
         self._review()
         totals = {}
-        for ledger in self._book.ledgers.values():
+        for ledger in self.book.ledgers.values():
             ledger.settle()
             if counts := {field: count for field, count in ledger.totals.items() if count}:
                 totals[ledger.name] = counts
@@ -387,7 +396,7 @@ class CallsStage:
             ledger.name: dict(
                 zip(f.HISTOGRAM_NAMES, (list(counts) for counts in ledger.histograms), strict=True)
             )
-            for ledger in self._book.ledgers.values()
+            for ledger in self.book.ledgers.values()
             if any(map(any, ledger.histograms))
         }
 
@@ -400,7 +409,7 @@ class CallsStage:
                 totals[name].get(f.ANSWERED, 0) - totals[name].get(f.CONVERSATIONS_ENDED, 0),
                 ledger.oldest_waiting_at_ms(),
             )
-            for name, ledger in self._book.ledgers.items()
+            for name, ledger in self.book.ledgers.items()
             if name in totals
         }
 
@@ -409,21 +418,17 @@ class CallsStage:
     def dump(self) -> bytes:
         """Return the whole state; equal states give equal bytes."""
         self._review()
-        return seal(MAGIC, _State.of(self))
+        return seal(MAGIC, StageState.of(self))
 
     @classmethod
     def load(cls, data: bytes, partition: int, rules: FoldRules) -> "CallsStage":
         """Make a stage from ``dump``'s bytes. Calls keep the rules they were counted by. Raises CheckpointError."""
-        state = unseal(MAGIC, data, _State)
+        state = unseal(MAGIC, data, StageState)
         if state.partition != partition:
             raise CheckpointError(f"checkpoint is of partition {state.partition}, not of {partition}")
         stage = cls(partition, rules)
         state.into(stage)
         return stage
-
-
-Kept = tuple[bytes | Closing, Ledger | Pinned]
-Log = list[Any]
 
 
 def _copy_slot(name: str, source: Call, target: Call) -> None:
@@ -445,170 +450,3 @@ def _update(ledger: Ledger) -> QueueUpdate:
         ledger.histograms,
         cells,
     )
-
-
-# --- the layout of a checkpoint ---------------------------------------------------------------------------------------
-
-_RuleState = tuple[int, int, str]
-
-
-class _EventState(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
-    value: bytes  # the record
-    rule: int  # index in the state's rules
-    ledger: int  # index in the state's ledgers
-    closing: int = 0  # for a late event: what it closed ...
-    at_ms: int = 0  # ... and when
-
-
-class _LedgerState(msgspec.Struct, array_like=True, gc=False):
-    name: str
-    first_at_ms: int
-    totals: dict[int, int]
-    histograms: list[list[int]]
-    cells: list[tuple[int, dict[int, int], dict[int, int]]]  # bucket, counts, waits
-
-
-class _State(msgspec.Struct, array_like=True, gc=False):
-    partition: int
-    applied_offset: int
-    stream_time_ms: int | None
-    bucket_ms: int
-    bounds_ms: list[int]
-    rules: list[_RuleState]
-    calls: list[tuple[str, list[_EventState]]]
-    ledgers: list[_LedgerState]
-    applied: list[int]
-    duplicates: int
-    anomalies: list[int]
-    rejected: dict[str, int]
-    late: int
-
-    @classmethod
-    def of(cls, stage: CallsStage) -> "_State":
-        """Describe a stage, everything in a fixed order."""
-        book = stage._book
-        indexes: dict[_RuleState, int] = {}
-
-        names = sorted(book.ledgers)
-        places = {name: index for index, name in enumerate(names)}
-
-        def event_state(kept: bytes | Closing, place: Ledger | Pinned) -> _EventState:
-            ledger, rule = (place, place.rule) if isinstance(place, Ledger) else place
-            index = indexes.setdefault(_rule_state(rule), len(indexes))
-            if isinstance(kept, tuple):
-                return _EventState(kept[2], index, places[ledger.name], kept[1], kept[0])
-            return _EventState(kept, index, places[ledger.name])
-
-        calls = []
-        for call_id in sorted(stage._calls):
-            log = stage._calls[call_id].log
-            calls.append((call_id, [event_state(*pair) for pair in zip(log[::2], log[1::2], strict=True)]))
-        return cls(
-            stage.partition,
-            stage.applied_offset,
-            stage.stream_time_ms,
-            stage._rules.bucket_ms,
-            list(stage._rules.histogram_bounds_ms),
-            list(indexes),
-            calls,
-            [_ledger_state(book.ledgers[name]) for name in names],
-            book.applied,
-            book.duplicates,
-            book.anomalies,
-            dict(sorted(stage._rejected.items())),
-            stage._late,
-        )
-
-    def into(self, stage: CallsStage) -> None:
-        """Restore a stage that is still empty."""
-        if self.bucket_ms != stage._rules.bucket_ms:
-            raise CheckpointError(
-                f"checkpoint has buckets of {self.bucket_ms} ms, not {stage._rules.bucket_ms}"
-            )
-        stage.applied_offset = self.applied_offset
-        if self.stream_time_ms is not None:
-            stage._stream_time_ms = self.stream_time_ms
-        for state in self.ledgers:
-            rule, bounds = stage._rules.rule(state.name), len(stage._rules.histogram_bounds_ms)
-            stage._book.ledgers[state.name] = Ledger(state.name, rule, bounds, state.first_at_ms)
-        self._restore_calls(stage)
-        self._restore_book(stage)
-
-    def _restore_calls(self, stage: CallsStage) -> None:
-        """Fold every call again: that gives its machine. What this counts is replaced by ``_restore_book``."""
-        rules = [
-            QueueRule(target_ms, short_ms, Formula(formula)) for target_ms, short_ms, formula in self.rules
-        ]
-        ledgers = [stage._book.ledgers[state.name] for state in self.ledgers]
-        for call_id, states in self.calls:
-            log: Log = []
-            for state in states:
-                ledger, rule = ledgers[state.ledger], rules[state.rule]
-                log.append((state.at_ms, state.closing, state.value) if state.closing else state.value)
-                log.append(ledger if rule == ledger.rule else (ledger, rule))
-            call = Call(call_id)
-            stage._machine.fold(call, [entry for entry, _ in stage._entries(log)], stage._stream_time_ms)
-            call.log = log
-            stage._calls[call_id] = call
-            stage._schedule(call, call.due_at_ms(stage._rules))
-
-    def _restore_book(self, stage: CallsStage) -> None:
-        book = stage._book
-        book.buckets.clear()
-        book.changed.clear()
-        for state in self.ledgers:
-            ledger = book.ledgers[state.name]
-            ledger.totals.clear()
-            ledger.totals.update(state.totals)
-            ledger.histograms = [
-                _rebound(counts, self.bounds_ms, stage._rules.histogram_bounds_ms)
-                for counts in state.histograms
-            ]
-            ledger.cells.clear()
-            ledger.changed.clear()
-            for bucket, counts, waits in state.cells:
-                cell = book.cell(
-                    ledger, bucket * self.bucket_ms
-                )  # unsent: what was sent last may have been lost
-                cell.counts.update(counts)
-                cell.settled = dict(counts)
-                cell.waits = waits
-        book.changed.update(book.ledgers)  # everything is said once more after a restart
-        book.applied = self.applied
-        book.duplicates = self.duplicates
-        book.anomalies = self.anomalies
-        stage._rejected = self.rejected
-        stage._late = self.late
-
-
-def _rule_state(rule: QueueRule) -> _RuleState:
-    return rule.target_ms, rule.short_abandon_ms, str(rule.formula)
-
-
-def _ledger_state(ledger: Ledger) -> _LedgerState:
-    ledger.settle()
-    return _LedgerState(
-        ledger.name,
-        ledger.first_at_ms,
-        {field: count for field, count in sorted(ledger.totals.items()) if count},
-        ledger.histograms,
-        [(bucket, *_cell_state(ledger.cells[bucket])) for bucket in sorted(ledger.cells)],
-    )
-
-
-def _cell_state(cell: Cell) -> tuple[dict[int, int], dict[int, int]]:
-    return (
-        {field: count for field, count in sorted(cell.counts.items()) if count},
-        {wait_ms: count for wait_ms, count in sorted(cell.waits.items()) if count},
-    )
-
-
-def _rebound(counts: list[int], old_bounds: list[int], new_bounds: Sequence[int]) -> list[int]:
-    """Give a histogram other bounds. A count goes to the first new bound that surely holds it, so none shrinks a wait."""
-    if list(new_bounds) == old_bounds:
-        return counts
-    moved = [0] * (len(new_bounds) + 1)
-    for bound, count in zip([*old_bounds, NEVER], counts, strict=True):
-        place = next((index for index, new in enumerate(new_bounds) if new >= bound), len(new_bounds))
-        moved[place] += count
-    return moved

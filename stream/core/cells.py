@@ -11,7 +11,6 @@ from typing import Final
 from stream.core import fields as f
 from stream.core.rules import QueueRule
 
-
 NO_BUCKET: Final = 1 << 62  # later than any
 
 
@@ -118,10 +117,9 @@ class Book:
         self.buckets: dict[
             int, list[Ledger]
         ] = {}  # bucket -> ledgers with a cell there, to let go of final ones
-        self.offers: defaultdict[int, int] = defaultdict(
-            int
-        )  # bucket -> open offers, which may still count there
-        # (bucket that a visit from an offer reached back to, bucket of its end) -> visits: as long as the end can be undone
+        # bucket -> open offers, which may still count there
+        self.offers: defaultdict[int, int] = defaultdict(int)
+        # (bucket that a visit from an offer reached back to, bucket of its end) -> visits, until the end is final
         self.reaches: defaultdict[tuple[int, int], int] = defaultdict(int)
         self.applied = [0] * event_types
         self.duplicates = 0
@@ -161,7 +159,7 @@ class Book:
             del self.reaches[key]
 
     def reached_ms(self, undoable_from_ms: int) -> int | None:
-        """Return the earliest moment that an event from ``undoable_from_ms`` on has counted at; None when at its own."""
+        """Return the earliest moment at which an event from ``undoable_from_ms`` on counts; None: at its own."""
         for key in [known for known in self.reaches if (known[1] + 1) * self.bucket_ms <= undoable_from_ms]:
             del self.reaches[key]
         held = min(self.reaches, default=None)

@@ -35,7 +35,9 @@ EXPIRED_WAITING: Final = 18
 EXPIRED_TALKING: Final = 19
 SERVICE_LEVEL_MET: Final = 20  # numerator and denominator of the queue's own formula,
 SERVICE_LEVEL_BASE: Final = 21  # in the bucket of the visit's service-level moment
-OVERDUE: Final = 22  # +1 where a visit passes its target, -1 where it then ends: the sum up to now is "waiting past target"
+OVERDUE: Final = (
+    22  # +1 where a visit passes its target, -1 where it then ends: summed up, "waiting past target"
+)
 ANSWER_WAITS: Final = 23  # answered with a known wait
 ANSWER_WAIT_MS: Final = 24
 ABANDON_WAITS: Final = 25

@@ -40,8 +40,8 @@ class Summary:
 def replay(records: Iterable[Record], rules: BoardRules, *, by_arrival: bool) -> tuple[BoardShard, Summary]:
     """Fold all records; return the board with every interval, and the outcomes.
 
-    Cells are whole quarter hours here: intervals and days are all that is asked for. ``by_arrival`` counts everything of
-    a visit in the interval of its ``queued``.
+    Cells are whole quarter hours here: intervals and days are all that is asked for. ``by_arrival`` counts everything
+    of a visit in the interval of its ``queued``.
     """
     fold_rules = replace(rules.fold, bucket_ms=QUARTER_MS, shards=1, by_arrival=by_arrival)
     board_rules = replace(rules, fold=fold_rules, shards=1, source_partitions=1, clock=Clock.STREAM)

@@ -1,12 +1,14 @@
 """Events from JSON lines: a file, a gzip file, or standard input."""
 
 import gzip
+import io
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from schemas import Rejected, decode
 from schemas.limits import EVENT_BYTES_MAX
@@ -43,9 +45,13 @@ def read_lines(source: str, on_bytes: Callable[[int], None] = lambda _: None) ->
                 if value.strip():
                     yield Line(number, value, _key(value))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ReplayError(f"{source}: line {number + 1}: the gzip data is cut off or damaged; fetch the file again") from error
+        raise ReplayError(
+            f"{source}: line {number + 1}: the gzip data is cut off or damaged; fetch the file again"
+        ) from error
     except OSError as error:
-        raise ReplayError(f"{source}: {error.strerror or error}; name a .jsonl or .jsonl.gz file, or - for standard input") from error
+        raise ReplayError(
+            f"{source}: {error.strerror or error}; name a .jsonl or .jsonl.gz file, or - for standard input"
+        ) from error
 
 
 def _key(value: bytes) -> bytes | None:
@@ -53,15 +59,21 @@ def _key(value: bytes) -> bytes | None:
     return b"" if isinstance(event, Rejected) else event.call_id.encode()
 
 
-def _open(source: str) -> BinaryIO:
-    if source == STDIN:
-        return _unzipped(sys.stdin.buffer)
-    return _unzipped(Path(source).open("rb"))
+@contextmanager
+def _open(source: str) -> Iterator[BinaryIO]:
+    raw = sys.stdin.buffer if source == STDIN else Path(source).open("rb")  # noqa: SIM115 - closed below, stdin is not
+    try:
+        yield _unzipped(raw)
+    finally:
+        if source != STDIN:
+            raw.close()
 
 
-def _unzipped(stream: BinaryIO) -> BinaryIO:
-    head = stream.peek(2)[:2] if hasattr(stream, "peek") else b""
-    return gzip.GzipFile(fileobj=stream) if head == _GZIP_MAGIC else stream  # type: ignore[return-value]  # GzipFile is a BinaryIO in all but name
+def _unzipped(raw: BinaryIO) -> BinaryIO:
+    """Unpack what begins like gzip; a file's name is only a name."""
+    buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", raw))
+    packed = buffered.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=buffered)) if packed else buffered
 
 
 def _skip_rest(stream: BinaryIO) -> None:

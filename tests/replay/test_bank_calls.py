@@ -33,7 +33,9 @@ def days(events: Path, formula: str, short_abandon: str) -> list[Row]:
     settings = (f"queue_defaults.formula={formula}", f"queue_defaults.short_abandon={short_abandon}")
     done = subprocess.run(
         [*command, *(part for setting in settings for part in ("--set", setting))],
-        capture_output=True, check=True, cwd=ROOT,
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert rows.pop()["summary"]["late"] == 0
@@ -75,9 +77,7 @@ def test_every_count_is_that_of_the_table(events: Path) -> None:
         for group, rows in found.items()
     }
 
-    assert counts == {
-        group: {name: row[name] for name in COUNTS} for group, row in expected_groups().items()
-    }
+    assert counts == {group: {name: row[name] for name in COUNTS} for group, row in expected_groups().items()}
 
 
 def test_every_time_is_that_of_the_table(events: Path) -> None:
@@ -91,13 +91,18 @@ def test_every_time_is_that_of_the_table(events: Path) -> None:
             ("talk_s", "answered", "talk_s"),
         ):
             assert mean(rows, name, weight) == pytest.approx(row[theirs], abs=RATIO_TOLERANCE), (group, name)
-        assert max(entry["longest_wait_s"] for entry in rows if entry["longest_wait_s"] is not None) == row["wait_max_s"]
+        assert (
+            max(entry["longest_wait_s"] for entry in rows if entry["longest_wait_s"] is not None)
+            == row["wait_max_s"]
+        )
         ended = total(rows, "answered") + total(rows, "abandoned") + total(rows, "left")
         assert total(rows, "abandoned") / ended == pytest.approx(row["abandonment"], abs=RATIO_TOLERANCE)
 
 
 @pytest.mark.parametrize(("formula", "theirs"), FORMULAS.items())
-def test_the_service_level_is_that_of_the_table_by_every_formula(events: Path, formula: str, theirs: str) -> None:
+def test_the_service_level_is_that_of_the_table_by_every_formula(
+    events: Path, formula: str, theirs: str
+) -> None:
     """A day of one queue gives the ratio itself; of several, the weighted sum of ratios."""
     found = groups(days(events, formula, "0s"))
     for group, row in expected_groups().items():
