@@ -57,6 +57,8 @@ LIVES = tuple(
         "offered blocked",
         "offered ended . offered queued answered ended",
         "offered . answered",
+        "queued answered ended offered answered",
+        "queued answered ended offered . abandoned",
         "queued . answered . ended . wrap_up",
         "queued answered . wrap_up . offered queued",
         "queued",

@@ -48,10 +48,30 @@ def test_a_visit_that_reached_back_can_be_undone_as_long_as_its_end_can(undone):
     assert expected_cells == last_published([[record] for record in log], rules)
 
 
-def test_an_answer_may_still_find_an_offer_that_was_used_up_later():
-    """The contact hung up at 6, and the stream went on; an answer at 6 comes on time and reaches back to 4."""
-    rules = replace(RULES, grace_ms=7_001, call_age_max_ms=100_000)
-    log = log_of("4 offered a", "6 ended", "13 hold call=tick", "6 answered")
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("4 offered a", "6 ended", "13 hold call=tick", "6 answered"),  # hung up
+        ("4 offered a", "20 hold call=tick", "13 answered"),  # expired at 9, and was open at 8
+        ("4 offered a", "20 hold call=tick", "13.1 queued b", "9 answered"),
+        ("4 offered a", "20 hold call=tick", "8 answered"),
+        ("4 offered a", "8 queued b", "20 hold call=tick", "8 answered a"),
+    ],
+)
+def test_what_an_offer_may_still_reach_back_to_is_not_final(lines):
+    """The offer is used up or expired by now, but an event before that comes on time and finds it open."""
+    log = log_of(*lines)
 
-    expected_cells = oracle.recompute_partition(log, rules).story.cells
-    assert expected_cells == last_published([[record] for record in log], rules)
+    expected_cells = oracle.recompute_partition(log, RULES).story.cells
+    assert expected_cells == last_published([[record] for record in log], RULES)
+
+
+@pytest.mark.parametrize("end", ["7 abandoned c", "9 answered", "10 queued c"])
+@pytest.mark.parametrize("tick", ["3 hold call=tick", "7 hold call=tick", "11 hold call=tick"])
+def test_an_offer_outlives_the_wait_for_an_earlier_wrap_up(end, tick):
+    """After a conversation the contact is offered again; that nobody wraps up takes nothing from the offer."""
+    log = log_of("0 queued b", "0 answered", "1 ended", tick, "5 offered b", end)
+    stage = CallsStage(0, RULES)
+    stage.fold(log)
+
+    assert expected(oracle.recompute_partition(log, RULES)) == shown(stage)
