@@ -15,6 +15,7 @@ FETCH_BYTES_MAX: Final = (
 )  # of a partition: a fetch is the unit that an agent sees; larger ones gave no gain
 BATCHES_BUFFERED: Final = 16  # about 5,000 records each
 REQUEST_TIMEOUT_S: Final = 30.0
+DELIVERY_TIMEOUT_S: Final = 60.0  # a broker that restarts is back within it; then the process ends
 
 
 class App(faust.App):
@@ -59,7 +60,7 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "consumer_group_instance_id": settings.instance_id,  # a restart within the session moves no partition
         "producer_acks": -1,  # what is not on all replicas in sync is not confirmed
         "producer_linger": 0.005,  # 0 makes a request for nearly every record; more only delays
-        "producer_request_timeout": REQUEST_TIMEOUT_S,  # the default of 20 minutes would hide a dead Kafka
+        "producer_request_timeout": DELIVERY_TIMEOUT_S,  # the default of 20 minutes would hide a dead Kafka
         "producer_max_request_size": MESSAGE_BYTES_MAX,
         # Whoever reads the dead letters may lack the codec; the cells' topic compresses by itself.
         "producer_compression_type": None,

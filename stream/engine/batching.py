@@ -21,12 +21,13 @@ the position already behind them, which left holes; here the position goes back 
 somebody has moved it since.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
 import faust
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
@@ -99,6 +100,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = heartbeat  # noqa: SLF001
         coordinator.reset_generation = reset_generation
+
+    async def on_thread_stop(self) -> None:
+        """Thread: disconnect. Without Kafka the client's own end fails, and that must not look like a bug."""
+        try:
+            await super().on_thread_stop()
+        except (asyncio.CancelledError, KafkaError) as error:
+            self.log.warning("the consumer did not end well: %s", type(error).__name__)
 
     def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:
         """Say it in one line; the original prints a traceback besides all logging."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from aiokafka.errors import KafkaError as ClientError
 from faust.types import TP
 
 from stream.clock import monotonic_s, wall_ms
@@ -22,11 +23,11 @@ from stream.engine.app import App, make_app
 from stream.engine.batching import Consumer, RawSchema
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
-from stream.engine.checkpoints import CheckpointTable
+from stream.engine.checkpoints import CheckpointTable, CheckpointTooLargeError
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
 from stream.engine.pipeline import add_up
-from stream.engine.shell import Shell
+from stream.engine.shell import Shell, UnreadableStateError
 from stream.engine.topics import BOARD_TABLE, CALLS_TABLE
 from stream.engine.watchdog import Watchdog
 
@@ -41,6 +42,14 @@ UNKNOWN_MEMBER_LIMIT: Final = 10  # rejoins of a process that another one with t
 
 class EngineError(Exception):
     """The engine cannot go on; the message is the line for the operator."""
+
+
+def _line_of(error: BaseException) -> str:
+    if isinstance(error, ClientError):
+        return f"Kafka failed for too long ({type(error).__name__}); the next start continues from the last checkpoint"
+    if isinstance(error, (EngineError, UnreadableStateError, CheckpointTooLargeError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 class Engine:
@@ -126,11 +135,10 @@ class Engine:
     def fail(self, error: BaseException) -> None:
         """End the process with one line; nothing is saved or committed any more."""
         if self.failure is None:
-            known = isinstance(error, EngineError)
-            text = str(error) or type(error).__name__
-            log.critical(
-                "%s", text if known else f"{type(error).__name__}: {text}", exc_info=None if known else error
+            told = isinstance(
+                error, (EngineError, UnreadableStateError, CheckpointTooLargeError, ClientError)
             )
+            log.critical("%s", _line_of(error), exc_info=None if told else error)
         self.end_with(error)
 
     def end_with(self, error: BaseException) -> None:

@@ -7,10 +7,13 @@ Here a known error of the connection is one line; a traceback stays for what nob
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from aiokafka.errors import KafkaError as ClientError
 from kafka.errors import KafkaError as AdminError
+
+from stream.clock import monotonic_s
 
 LIBRARIES: Final = (
     "faust",
@@ -23,6 +26,8 @@ LIBRARIES: Final = (
 _CONNECTION_ERRORS: Final = (ClientError, AdminError, OSError, asyncio.TimeoutError, asyncio.CancelledError)
 _LINE_CHARACTERS_MAX: Final = 400
 _NAME: Final = "callgauge"
+SAME_LINE_EVERY_S: Final = 30.0
+_LINES_KNOWN_MAX: Final = 1_000  # templates, not texts: far more than there are
 
 
 class LineFormatter(logging.Formatter):
@@ -44,6 +49,28 @@ class LineFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}"  # type: ignore[arg-type]
 
 
+class Once(logging.Filter):
+    """Lets a library say the same thing once in a while: without Kafka its client says it 300 times a second."""
+
+    def __init__(self, now_s: Callable[[], float] = monotonic_s) -> None:
+        super().__init__()
+        self._now_s = now_s
+        self._said_s: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let pass what is our own, and what was not said within the last while."""
+        if record.name.startswith(_NAME):
+            return True
+        key, now_s = (record.name, str(record.msg)), self._now_s()
+        last_s = self._said_s.get(key)
+        if last_s is not None and now_s - last_s < SAME_LINE_EVERY_S:
+            return False
+        if len(self._said_s) >= _LINES_KNOWN_MAX:
+            self._said_s.clear()
+        self._said_s[key] = now_s
+        return True
+
+
 def set_up_logging(level: int = logging.INFO) -> None:
     """Log to stderr unless the program has its own handlers; libraries from WARNING on.
 
@@ -53,6 +80,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
     if not root.handlers:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(LineFormatter())
+        handler.addFilter(Once())
         root.addHandler(handler)
     root.setLevel(max(level, logging.INFO))
     logging.getLogger(_NAME).setLevel(level)

@@ -5,7 +5,7 @@ import sys
 
 from aiokafka.errors import KafkaConnectionError
 
-from stream.engine.logs import LineFormatter
+from stream.engine.logs import SAME_LINE_EVERY_S, LineFormatter, Once
 
 
 def record(name: str, message: str, error: Exception | None = None) -> logging.LogRecord:
@@ -32,3 +32,17 @@ def test_a_bug_keeps_its_traceback():
 
     assert "Traceback" in line
     assert "ZeroDivisionError" in line
+
+
+def test_a_library_says_the_same_thing_once_in_a_while():
+    """Our own lines always pass; a library's line passes again after the span."""
+    now = [0.0]
+    once = Once(lambda: now[0])
+
+    assert once.filter(record("aiokafka", "cannot connect"))
+    assert not once.filter(record("aiokafka", "cannot connect"))
+    assert once.filter(record("aiokafka", "something else"))
+    assert once.filter(record("callgauge", "mine"))
+    assert once.filter(record("callgauge", "mine"))
+    now[0] = SAME_LINE_EVERY_S
+    assert once.filter(record("aiokafka", "cannot connect"))
