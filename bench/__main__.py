@@ -1,0 +1,218 @@
+"""`python -m bench`: everything in one run, on an embedded Kafka.
+
+What is compared runs in turns, round after round, and ratios are taken within a round, because machines are
+noisy. To add a competitor: a file with a `run(setting, topic) -> Throughput`, a row in `VARIANTS`, and its
+comparisons in `bench.report`.
+"""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import bare, breakdown, faust_per_event, full_job, latency, restart, scrape
+from bench.child import ROOT, BenchError
+from bench.figures import Throughput, percentile
+from bench.full_job import FullJob
+from bench.machine import load_average, machine
+from bench.report import (
+    BARE,
+    FAUST,
+    FULL_10,
+    FULL_1000,
+    SCRAPED_10,
+    SCRAPED_1000,
+    Bound,
+    Number,
+    Results,
+)
+from bench.setting import FULL, QUICK, Setting, Topic
+from stream.kafka import EmbeddedKafka, EmbeddedKafkaError
+
+RESULTS = ROOT / "bench" / "results"
+QUESTIONS = {
+    "a": "bare aiokafka loop",
+    "b": "Faust one event at a time",
+    "c": "full job, 10 queues",
+    "d": "full job, 1,000 queues",
+    "e": "latency to /metrics",
+    "f": "scrape times, and what scraping costs a catch-up",
+    "g": "restart and memory with 100,000 open calls",
+    "p": "where the worker's time goes (not part of the default)",
+}
+DEFAULT = "a,b,c,d,e,f,g"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Something that reads a filled topic as fast as it can. `needed_by`: the questions it belongs to."""
+
+    name: str
+    needed_by: str
+    queues: int
+    run: Callable[[Setting, Topic], Throughput | FullJob]
+    rounds_max: int | None = None
+
+
+VARIANTS = (
+    Variant(BARE, "a", 10, bare.run),
+    Variant(FULL_10, "cdf", 10, full_job.run),
+    Variant(SCRAPED_10, "f", 10, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
+    Variant(FULL_1000, "df", 1_000, full_job.run),
+    Variant(SCRAPED_1000, "f", 1_000, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
+    Variant(FAUST, "b", 10, faust_per_event.run, rounds_max=2),
+)
+
+
+def main() -> int:
+    """Measure, print, write."""
+    options = _options()
+    letters = {letter.strip() for letter in options.only.split(",")}
+    if unknown := letters - set(QUESTIONS):
+        sys.stderr.write(f"bench: no such question: {', '.join(sorted(unknown))}\n")
+        return 2
+    sizes = QUICK if options.quick else FULL
+    if options.events:
+        sizes = dataclasses.replace(sizes, events=options.events)
+    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    results = Results(machine(), command, dataclasses.asdict(sizes))
+    # Kept when a process fails, since what it said is in there.
+    folder = Path(tempfile.mkdtemp(prefix="callgauge-bench-"))
+    try:
+        with EmbeddedKafka() as broker:
+            setting = Setting(broker.bootstrap_servers, folder, sizes)
+            results.load_average.append(load_average())
+            _measure(setting, letters, results)
+            results.load_average.append(load_average())
+    except (BenchError, EmbeddedKafkaError) as error:
+        sys.stderr.write(f"bench: {error} (see {folder})\n")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    print(results.as_markdown())
+    _write(results, options.out or (RESULTS / "quick" if options.quick else RESULTS))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    lines = [f"  {letter}  {text}" for letter, text in QUESTIONS.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure callgauge on an embedded Kafka.",
+        epilog="\n".join(["questions:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, one round: to try it out")
+    parser.add_argument("--only", default=DEFAULT, metavar="A,B", help=f"questions (default {DEFAULT})")
+    parser.add_argument("--events", type=int, metavar="N", help="events in each topic")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go (default bench/results)")
+    return parser.parse_args()
+
+
+def _measure(setting: Setting, letters: set[str], results: Results) -> None:
+    variants = [variant for variant in VARIANTS if letters & set(variant.needed_by)]
+    queue_counts = sorted({variant.queues for variant in variants} | ({10} if "p" in letters else set()))
+    if queue_counts:
+        _say(f"filling topics of {setting.sizes.events:,} events")
+        setting.prefill(queue_counts)
+    jobs: dict[str, list[FullJob]] = {}
+    for number in range(setting.sizes.rounds):
+        for variant in variants:
+            if variant.rounds_max is not None and number >= variant.rounds_max:
+                continue
+            run = variant.run(setting, setting.topic(variant.queues))
+            if isinstance(run, FullJob):
+                jobs.setdefault(variant.name, []).append(run)
+                run = run.throughput
+            results.add(variant.name, run)
+            _say(f"round {number + 1}, {variant.name}: {run.rate / 1_000:.1f} k/s, {run.cpu_us:.2f} us CPU")
+    results.numbers += _numbers_of_jobs(jobs)
+    if "e" in letters:
+        results.numbers += _numbers_of_latency(latency.run(setting))
+    if "f" in letters:
+        for queues, limit_s in ((50, 0.05), (1_000, 1.0)):
+            results.numbers += _numbers_of_scrapes(queues, limit_s, scrape.run(setting, queues))
+    if "g" in letters:
+        results.numbers += _numbers_of_restart(setting.sizes.open_calls, restart.run(setting))
+    if "p" in letters:
+        results.numbers += breakdown.run(setting, setting.topic(10))
+
+
+def _numbers_of_jobs(jobs: dict[str, list[FullJob]]) -> list[Number]:
+    numbers = []
+    for name, runs in jobs.items():
+        middle = sorted(runs, key=lambda run: run.throughput.cpu_us)[len(runs) // 2]
+        threads = " ".join(f"{cpu_us:.2f}" for cpu_us in middle.threads if cpu_us >= 0.01)
+        numbers += [
+            Number(f"{name}: CPU by thread", middle.throughput.cpu_us, "us", detail=threads),
+            Number(f"{name}: CPU of an event, last third / first", middle.late_by_early, ""),
+            Number(f"{name}: memory at the end", middle.rss_bytes / 1e6, "MB"),
+        ]
+    return numbers
+
+
+def _numbers_of_latency(found: latency.Latency) -> list[Number]:
+    if found.lost:
+        raise BenchError(f"{found.lost} of {found.lost + len(found.seconds)} markers were never seen")
+    detail = f"{len(found.seconds)} markers, largest {max(found.seconds):.2f} s"
+    return [
+        Number("event to /metrics, p50", percentile(found.seconds, 0.50), "s", Bound(at_most=0.5), detail),
+        Number("event to /metrics, p99", percentile(found.seconds, 0.99), "s", Bound(at_most=1.5)),
+    ]
+
+
+def _numbers_of_scrapes(queues: int, limit_s: float, found: scrape.Scrapes) -> list[Number]:
+    detail = f"{len(found.seconds)} scrapes, {found.answer_bytes / 1_000:.0f} kB compressed"
+    return [
+        Number(
+            f"scrape, {queues:,} queues, p50",
+            percentile(found.seconds, 0.50) * 1_000,
+            "ms",
+            Bound(at_most=limit_s * 1_000),
+            detail,
+        ),
+        Number(f"scrape, {queues:,} queues, p99", percentile(found.seconds, 0.99) * 1_000, "ms"),
+        Number(f"live at 1,000 events/s, {queues:,} queues: memory", found.rss_bytes / 1e6, "MB"),
+    ]
+
+
+def _numbers_of_restart(calls: int, found: restart.Restart) -> list[Number]:
+    what = f"{calls:,} open calls"
+    return [
+        Number(f"kill -9 to ready, {what}", found.ready_s, "s"),
+        Number(
+            f"kill -9 to first new event on /metrics, {what}",
+            found.counted_s,
+            "s",
+            Bound(at_most=5),
+            "start of Python and Faust's join of the group included",
+        ),
+        Number(
+            f"memory, {what}, {restart.QUEUES} queues",
+            found.rss_bytes / 1e6,
+            "MB",
+            Bound(at_most=300),
+            f"{found.rss_restored_bytes / 1e6:.0f} MB after the restart",
+        ),
+    ]
+
+
+def _write(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{results.machine['date'][:16].replace(':', '')}-{results.machine['commit'].split()[0]}"
+    (folder / f"{name}.json").write_text(json.dumps(results.as_json(), indent=2) + "\n")
+    (folder / f"{name}.md").write_text(results.as_markdown())
+    _say(f"written: {folder / name}.json and .md")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"bench: {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What the whole job costs, and whether that grows with the number of queues.
+
+The real worker, from nothing, over the whole topic: decode, the full fold, both stages, publications,
+checkpoints. From the first publication with events to the last one before the end; every run is checked to
+have counted every event. `scraped`: somebody asks for /metrics every second meanwhile.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.child import BenchError
+from bench.figures import Throughput, late_by_early, throughput
+from bench.setting import Setting, Topic
+from bench.worker import Worker
+
+TIMEOUT_S = 900.0
+SCRAPE_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FullJob:
+    """A run of the worker."""
+
+    throughput: Throughput
+    late_by_early: float  # CPU for an event in the last third against the first
+    threads: tuple[float, ...]  # CPU us for an event, by thread, the largest first
+    rss_bytes: int
+
+
+def run(setting: Setting, topic: Topic, *, scraped: bool = False) -> FullJob:
+    """Measure one pass over the topic."""
+    with Worker(setting, topic.name) as worker:
+        with _scraping(worker) if scraped else contextlib.nullcontext():
+            worker.watch_until_saved(topic.events, TIMEOUT_S)
+        worker.check_all_counted(topic.events)
+        worker.stop()
+        progress = worker.progress(topic.events)
+        measured = throughput(progress, worker.cpu)
+        return FullJob(
+            measured,
+            late_by_early(progress, worker.cpu),
+            _threads(worker, measured, progress[-1].at_ms),
+            worker.rss_bytes,
+        )
+
+
+def _threads(worker: Worker, measured: Throughput, last_ms: float) -> tuple[float, ...]:
+    """Attribute the CPU to threads: the loop with the fold, the fetching one, and the pool's."""
+    first_ms = last_ms - measured.seconds * 1_000
+    inside = [threads for at_ms, threads in worker.threads if first_ms <= at_ms <= last_ms]
+    if len(inside) < 2:
+        return ()
+    spent = {number: inside[-1][number] - inside[0].get(number, 0.0) for number in inside[-1]}
+    whole = sum(spent.values()) or 1.0
+    return tuple(sorted((measured.cpu_us * cpu_s / whole for cpu_s in spent.values()), reverse=True))
+
+
+@contextlib.contextmanager
+def _scraping(worker: Worker) -> Iterator[None]:
+    done = threading.Event()
+
+    def scrape() -> None:
+        while not done.wait(SCRAPE_INTERVAL_S):
+            with contextlib.suppress(OSError, BenchError):  # it has not begun to listen
+                worker.get("/metrics", {"Accept-Encoding": "gzip"})
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

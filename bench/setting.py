@@ -1,0 +1,110 @@
+"""What the questions share: the broker, the topics, the sizes, and a folder for what the processes say."""
+
+import contextlib
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kafka.admin import KafkaAdminClient
+
+from bench.child import BenchError, Child
+from bench.load import Load, command
+from stream import clock
+
+PREFILL_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured."""
+
+    events: int = 1_200_000
+    rounds: int = 3
+    faust_s: float = 20.0
+    faust_warm_up_s: float = 4.0
+    latency_s: float = 75.0
+    scrapes: int = 30
+    history_s: int = 300  # event time in a live topic before the measurement
+    open_calls: int = 100_000
+    partitions: int = 8
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    events=250_000,
+    rounds=1,
+    faust_s=6.0,
+    faust_warm_up_s=2.0,
+    latency_s=12.0,
+    scrapes=6,
+    history_s=30,
+    open_calls=10_000,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic with events in it."""
+
+    name: str
+    queues: int
+    events: int
+    partitions: int
+
+
+@dataclass(slots=True)
+class Setting:
+    """One run of the benchmark."""
+
+    servers: str
+    folder: Path
+    sizes: Sizes
+    _names: int = 0
+    _topics: dict[int, Topic] = field(default_factory=dict)
+
+    def fresh(self, what: str) -> str:
+        """Return a name that nothing else has."""
+        self._names += 1
+        return f"{what}-{self._names}"
+
+    def create(self, name: str) -> str:
+        """Create a topic for events."""
+        admin = KafkaAdminClient(bootstrap_servers=self.servers)
+        try:
+            wanted = {"num_partitions": self.sizes.partitions, "replication_factor": 1}
+            admin.create_topics({name: wanted})
+            admin.wait_for_topics([name])
+        finally:
+            admin.close()
+        return name
+
+    def prefill(self, queue_counts: Sequence[int]) -> None:
+        """Fill a topic for each number of queues, side by side, with the same calls."""
+        sizes = self.sizes
+        load = Load(queues=0, start_ms=0, events=sizes.events)
+        # It ends a minute ago, so that nothing is too far ahead and nothing is deleted for its age.
+        start_ms = clock.wall_ms() - 60_000 - int(sizes.events / load.rate * 1_000)
+        missing = [count for count in queue_counts if count not in self._topics]
+        with contextlib.ExitStack() as running:
+            children = []
+            for count in missing:
+                topic = Topic(self.create(f"events-{count}"), count, sizes.events, sizes.partitions)
+                self._topics[count] = topic
+                sending = command(self.servers, topic.name, replace(load, queues=count, start_ms=start_ms))
+                children.append(running.enter_context(Child(sending, self.folder, topic.name)))
+            for child in children:
+                _await_filled(child, sizes.events)
+
+    def topic(self, queues: int) -> Topic:
+        """Return the filled topic with so many queues."""
+        return self._topics[queues]
+
+
+def _await_filled(child: Child, events: int) -> None:
+    try:
+        child.process.wait(PREFILL_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"{child.name} was not filled in {PREFILL_TIMEOUT_S:.0f} s") from None
+    if child.output.read_text().strip() != str(events):
+        raise BenchError(f"{child.name} was not filled: {child.said()}")
