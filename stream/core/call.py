@@ -10,6 +10,7 @@ phase; every change of a phase is in this file. Time passes only through ``advan
 ``call_age_max`` ends there, at exactly that age. Nothing here reads a clock.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -50,6 +51,7 @@ _ORDER: Final = (
 )
 RANK: Final = (*(_ORDER.index(name) for name in EVENT_TYPES), len(_ORDER), len(_ORDER))
 
+_FEW_IDS: Final = 12  # up to here a list is smaller than a set, and as quick
 NEVER: Final = 1 << 62  # later than any event time
 
 _ANSWERED_ONLY: Final = Formula.ANSWERED_ONLY
@@ -106,6 +108,7 @@ class Call:
         "call_id",
         "conversation",
         "ids",
+        "key",
         "last_at_ms",
         "log",
         "offer_at_ms",
@@ -114,7 +117,6 @@ class Call:
         "offered",
         "over",
         "phase",
-        "review_at_ms",
         "visit_at_ms",
         "visit_floor_ms",
         "visit_ledger",
@@ -128,20 +130,20 @@ class Call:
     visit_rule: QueueRule
     conversation: Conversation
 
-    def __init__(self, call_id: str) -> None:
+    def __init__(self, key: bytes, call_id: str) -> None:
+        self.key = key
         self.call_id = call_id
         # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
         # and where it counts. Bytes are kept, not events: they are small, and hardly ever looked at again.
         self.log: Log = []
         self.last_at_ms = -1  # folded up to here: the last event, or what ended by age or was forgotten since
-        self.review_at_ms = NEVER
         self.forget()
 
     def forget(self) -> None:
         """Begin anew: what happened before has no influence any more."""
         self.phase = IDLE
         self.offered = False
-        self.ids: set[str] | None = None
+        self.ids: list[str] | set[str] | tuple[()] = ()
         self.over: list[Conversation] | tuple[()] = ()  # ended, waiting for their wrap-up
         self.age_at_ms = NEVER  # the first moment at which something open gets too old
         self.offer_at_ms = NEVER
@@ -151,12 +153,15 @@ class Call:
 
     def knows(self, event_id: str) -> bool:
         """Say whether an event with this id was taken; remember it."""
-        if self.ids is None:
-            self.ids = {event_id}
-            return False
-        if event_id in self.ids:
+        ids = self.ids
+        if event_id in ids:
             return True
-        self.ids.add(event_id)
+        if isinstance(ids, set):
+            ids.add(event_id)
+        elif len(ids) < _FEW_IDS:
+            self.ids = [*ids, event_id]
+        else:
+            self.ids = {*ids, event_id}
         return False
 
     def set_age(self, rules: FoldRules) -> None:
@@ -176,16 +181,13 @@ class Call:
         """Say whether nothing is open and no wrap-up is awaited."""
         return self.phase == IDLE and not self.over
 
-    def due_at_ms(self, rules: FoldRules) -> int:
-        """Return the stream time after which the call must be looked at: something gets old, or it can be dropped.
+    def kept_until_ms(self, grace_ms: int) -> int:
+        """Return the stream time up to which a resting call is kept: two graces from its last moment.
 
-        A resting call is kept two graces: an event up to one grace after its last moment still belongs to it, and may
-        itself arrive one grace late.
+        An event up to one grace after that still belongs to it, and may itself arrive one grace late.
         """
-        if not self.rests():
-            return self.age_at_ms
         graces = 1 if self.age_at_ms == NEVER else 2  # one has gone by when it was forgotten
-        return self.last_at_ms + graces * rules.grace_ms
+        return self.last_at_ms + graces * grace_ms
 
 
 class Machine:
@@ -242,15 +244,14 @@ class Machine:
             if call.rests():
                 call.forget()
                 return
-            if call.phase == OFFERED:
-                self.use_offer(call)
-            else:
-                self._expire(call, at_ms)
+            self._expire(call, at_ms)
             if call.rests():
                 call.age_at_ms = at_ms + self.rules.grace_ms
 
     def _expire(self, call: Call, at_ms: int) -> None:
         age_ms = self.rules.call_age_max_ms
+        if call.phase == OFFERED and call.offer_at_ms + age_ms == at_ms:
+            self.use_offer(call, at_ms)
         if call.phase in (WAITING, TALKING_AND_WAITING) and call.visit_at_ms + age_ms == at_ms:
             self.expire_visit(call, at_ms)
         if (
@@ -264,8 +265,9 @@ class Machine:
 
     # --- the offer -----------------------------------------------------------------------------------------------
 
-    def use_offer(self, call: Call) -> None:
-        """Close the open offer."""
+    def use_offer(self, call: Call, at_ms: int) -> None:
+        """Close the open offer. As long as this moment can be undone, the offer may still begin a visit."""
+        self.book.reach(call.offer_at_ms, at_ms)
         if self.book.sign > 0:
             self._count_offer(call, -1)
         call.phase = IDLE
@@ -318,7 +320,7 @@ class Machine:
         if rule.formula is not _ANSWERED_ONLY:
             due[f.SERVICE_LEVEL_BASE] += sign
         if sign > 0:
-            register(call)
+            ledger.wait(call.key, at_ms)
 
     def _due_ms(self, call: Call) -> int:
         """Return the moment whose bucket has the visit's failure."""
@@ -344,7 +346,7 @@ class Machine:
         else:
             cell.counts[f.OVERDUE] -= sign
         if sign > 0:
-            del ledger.waiting[call.call_id]
+            del ledger.waiting[call.key]
         call.visit_at_ms = NEVER
         if call.phase == WAITING and not call.over:  # nearly always
             call.phase = IDLE
@@ -385,7 +387,7 @@ class Machine:
             counts[f.SERVICE_LEVEL_BASE] += sign
         elif rule.formula is _ANSWERED_ONLY:
             counts[f.SERVICE_LEVEL_BASE] += sign
-        book.observe(ledger, _ANSWER_WAIT, wait_ms)
+        ledger.histograms[_ANSWER_WAIT][bisect_left(book.bounds_ms, wait_ms)] += sign
         self._note_wait(cell, wait_ms)
         self.begin_conversation(call, at_ms, agent, ledger, queued_at_ms)
 
@@ -408,7 +410,7 @@ class Machine:
                 counts[f.SERVICE_LEVEL_BASE] += sign
                 if rule.formula is Formula.ABANDONED_POSITIVE:
                     counts[f.SERVICE_LEVEL_MET] += sign
-        book.observe(ledger, _ABANDON_WAIT, wait_ms)
+        ledger.histograms[_ABANDON_WAIT][bisect_left(book.bounds_ms, wait_ms)] += sign
         self._note_wait(cell, wait_ms)
 
     def visit_from_offer(
@@ -421,11 +423,10 @@ class Machine:
         if queue is None:
             ledger, rule = call.offer_ledger, call.offer_rule
         offer_at_ms = call.offer_at_ms
-        self.use_offer(call)
+        self.use_offer(call, at_ms)
         floor_ms = -1
         if not self.book.by_arrival:
             floor_ms = at_ms - self.rules.grace_ms
-            self.book.reach(max(offer_at_ms, floor_ms), at_ms)
         self.begin_visit(call, offer_at_ms, queue, ledger, rule, floor_ms)
 
     def visit_unknown(self, call: Call, at_ms: int, ledger: Ledger, field: int, anomaly: str) -> None:
@@ -469,7 +470,7 @@ class Machine:
         counts[f.CONVERSATIONS_ENDED] += sign
         counts[f.TALKS] += sign
         counts[f.TALK_MS] += sign * conversation.talk_ms
-        book.observe(conversation.ledger, _TALK, conversation.talk_ms)
+        conversation.ledger.histograms[_TALK][bisect_left(book.bounds_ms, conversation.talk_ms)] += sign
 
     def expire_conversation(self, call: Call, at_ms: int) -> None:
         """End a conversation that never came to an end of its own; no wrap-up is awaited."""
@@ -495,8 +496,8 @@ class Machine:
         counts[f.WRAP_UP_MS] += sign * duration_ms
         counts[f.HANDLES] += sign
         counts[f.HANDLE_MS] += sign * handle_ms
-        book.observe(ledger, _WRAP_UP, duration_ms)
-        book.observe(ledger, _HANDLE, handle_ms)
+        ledger.histograms[_WRAP_UP][bisect_left(book.bounds_ms, duration_ms)] += sign
+        ledger.histograms[_HANDLE][bisect_left(book.bounds_ms, handle_ms)] += sign
 
 
 # --- events: each returns True when the event is a duplicate in this phase --------------------------------------------
@@ -524,7 +525,7 @@ def _queued(machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledg
 def _queued_after_offer(
     machine: Machine, call: Call, at_ms: int, event: Event, ledger: Ledger, rule: QueueRule
 ) -> None:
-    machine.use_offer(call)
+    machine.use_offer(call, at_ms)
     machine.begin_visit(call, at_ms, event.queue, ledger, rule)
 
 
@@ -601,7 +602,7 @@ def _blocked_after_offer(
 ) -> None:
     if event.queue is None:
         ledger = call.offer_ledger
-    machine.use_offer(call)
+    machine.use_offer(call, at_ms)
     _blocked(machine, call, at_ms, event, ledger, rule)
 
 
@@ -645,9 +646,9 @@ def _ended(machine: Machine, _call: Call, _at_ms: int, _: Event, _ledger: Ledger
 
 
 def _ended_after_offer(
-    machine: Machine, call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule
+    machine: Machine, call: Call, at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule
 ) -> None:
-    machine.use_offer(call)
+    machine.use_offer(call, at_ms)
 
 
 def _ended_while_talking(
@@ -789,15 +790,6 @@ def select_conversation(call: Call, agent: str | None, *, talking: bool) -> Conv
     if call.over:
         return call.over[0]
     return call.conversation if talking else None
-
-
-def register(call: Call) -> None:
-    """Enter the waiting visit in its queue's list."""
-    ledger = call.visit_ledger
-    if ledger.waiting_in_order and ledger.waiting:
-        newest = ledger.waiting[next(reversed(ledger.waiting))]
-        ledger.waiting_in_order = newest <= call.visit_at_ms
-    ledger.waiting[call.call_id] = call.visit_at_ms
 
 
 def sort_key(entry: Entry) -> SortKey:

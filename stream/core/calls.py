@@ -2,10 +2,10 @@
 
 Theory of operation. The state is a function of the log's prefix up to ``applied_offset`` and of nothing else: how the
 records were cut into batches, when something was published or saved, and what the wall clock said have no influence.
-Time is the stream's own: the largest event time accepted so far. Only a record moves it, and when it moves, whatever
-got too old by then is looked at (``_reviews``: calls by the bucket of stream time after which they must be looked at).
-The call that an event belongs to is always brought up to date; all others at the latest when somebody looks at the
-state.
+Time is the stream's own: the largest event time accepted so far. Only a record moves it. What got too old by then ends
+as of its age: in the call that an event belongs to at once, in all others at the latest when somebody looks at the
+state. Every few minutes of stream time all calls are gone through: what can matter no more is dropped, and what gets old
+before the next time is put on a heap. So the usual event pays nothing for it.
 """
 
 import heapq
@@ -37,7 +37,7 @@ from stream.core.call import (
 from stream.core.calls_state import StageState
 from stream.core.cells import Book, Ledger
 from stream.core.checkpoint import CheckpointError, seal, unseal
-from stream.core.rules import BUCKET_MS, FoldRules
+from stream.core.rules import FoldRules
 from stream.core.snapshot import PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
 
@@ -48,6 +48,8 @@ KEY_MISMATCH: Final = Rejected(RejectReason.KEY_MISMATCH, "call_id")
 FUTURE: Final = Rejected(RejectReason.FUTURE, "at")
 _CLOSES_WAIT: Final = frozenset(KIND[name] for name in ("queued", "answered", "abandoned", "left"))
 _CLOSES_CONVERSATION: Final = frozenset(KIND[name] for name in ("ended", "wrap_up"))
+# Long enough that going through all calls costs the single event next to nothing, short enough to hold few dead ones.
+SWEEP_MS: Final = 300_000
 _NO_TIME: Final = -NEVER
 
 
@@ -89,10 +91,9 @@ class CallsStage:
         self.applied_offset = -1
         self.rules = rules
         self.now_ms = _NO_TIME
-        self.calls: dict[str, Call] = {}
-        self._reviews: dict[int, list[Call]] = {}
-        self._review_order: list[int] = []  # a heap of the keys of _reviews
-        self._next_review_ms = NEVER
+        self.calls: dict[bytes, Call] = {}  # by key
+        self._watched: list[tuple[int, bytes]] = []  # a heap: when something in a call gets too old, its key
+        self._next_sweep_ms = 0
         self.book = Book(
             rules.bucket_ms, rules.histogram_bounds_ms, len(EVENT_TYPES), by_arrival=rules.by_arrival
         )
@@ -117,7 +118,7 @@ class CallsStage:
         applied_offset = self.applied_offset
         future_skew_ms, grace_ms = self.rules.future_skew_ms, self.rules.grace_ms
         names, calls, machine, book = self._names, self.calls, self.machine, self.book
-        rules, applied, kept_ms = self.rules, book.applied, 2 * grace_ms
+        applied = book.applied
         for record in records:
             offset = record.offset
             if offset <= applied_offset:
@@ -130,10 +131,15 @@ class CallsStage:
                 continue
             assert value is not None  # noqa: S101 - a tombstone was rejected; this tells the type checker
             key, call_id, at_ms = record.key, event.call_id, event.at
-            if key is None:
-                self._reject(aside, record, NO_KEY)
-                continue
-            if key != call_id.encode():
+            call = calls.get(key)  # type: ignore[arg-type]  # no call has no key
+            if call is None:
+                if key is None:
+                    self._reject(aside, record, NO_KEY)
+                    continue
+                if key != call_id.encode():
+                    self._reject(aside, record, KEY_MISMATCH)
+                    continue
+            elif call_id != call.call_id:
                 self._reject(aside, record, KEY_MISMATCH)
                 continue
             timestamp_ms = record.timestamp
@@ -142,19 +148,20 @@ class CallsStage:
                 continue
             if at_ms > self.now_ms:
                 self.now_ms = at_ms
-                if at_ms >= self._next_review_ms:
-                    self._review()
+                if at_ms >= self._next_sweep_ms:
+                    self._sweep()
+                    call = calls.get(key)  # type: ignore[arg-type]
             elif at_ms < self.now_ms - grace_ms:
                 self.late += 1
                 aside.append(SetAside(record, True, LATE, "at"))
-                self._fold_late(event, value)
+                if call is not None:
+                    self._fold_late(call, event, value)
                 continue
             ledger = names.get(event.queue)
             if ledger is None:
                 ledger = self.ledger(event.queue, at_ms)
-            call = calls.get(call_id)
             if call is None:
-                call = calls[call_id] = Call(call_id)
+                call = calls[key] = Call(key, call_id)  # type: ignore[index, arg-type]
             # What follows is ``_take`` written out for the usual case: nearly every record passes here.
             if call.last_at_ms < at_ms <= call.age_at_ms:
                 kind, event_id = event.kind, event.event_id
@@ -166,16 +173,10 @@ class CallsStage:
                 else:
                     applied[kind] += 1
                 call.log += (value, ledger)
-                if call.phase or call.over:
-                    due_ms = call.age_at_ms
-                    if due_ms < self.now_ms:  # it was older than the stream
-                        machine.advance(call, self.now_ms)
-                        due_ms = call.due_at_ms(rules)
-                else:
-                    call.age_at_ms = at_ms + grace_ms
-                    due_ms = at_ms + kept_ms
-                if due_ms < call.review_at_ms:
-                    self.schedule(call, due_ms if due_ms < at_ms + kept_ms else at_ms + kept_ms)
+                if not call.phase and not call.over:
+                    call.age_at_ms = at_ms + grace_ms  # then it is forgotten
+                elif call.age_at_ms < self._next_sweep_ms:
+                    self._watch(call)
             else:
                 self._take(call, at_ms, event.kind, value, event, ledger)
         self.applied_offset = applied_offset
@@ -187,13 +188,9 @@ class CallsStage:
         if at_ms > call.last_at_ms:
             self.machine.step(call, at_ms, kind, event, ledger, ledger.rule)
             call.log += (kept, ledger)
-            # The event may be older than the stream: what got too old in between must not wait for a later record.
-            self.machine.advance(call, self.now_ms)
         else:
             self._fold_again(call, (at_ms, kind, event, ledger, ledger.rule), kept)
-        due_ms, soon_ms = call.due_at_ms(self.rules), at_ms + 2 * self.rules.grace_ms
-        if due_ms < call.review_at_ms:
-            self.schedule(call, min(due_ms, soon_ms))
+        self._watch(call)
 
     def _fold_again(self, call: Call, entry: Entry, kept: bytes | Closing) -> None:
         """Insert an event that came out of order: take back what the call counted, and fold it anew."""
@@ -202,16 +199,26 @@ class CallsStage:
         self._deregister(call)
         kept_entries = list(self.entries(call.log))
         book.sign = -1
-        machine.fold(Call(call.call_id), [old for old, _ in kept_entries], now_ms)
+        machine.fold(Call(call.key, call.call_id), [old for old, _ in kept_entries], now_ms)
         book.sign = 1
         kept_entries.append((entry, (kept, entry[3])))
         order = canonical([old for old, _ in kept_entries])
-        fresh = Call(call.call_id)
-        fresh.review_at_ms = call.review_at_ms
+        fresh = Call(call.key, call.call_id)
         machine.fold(fresh, [kept_entries[index][0] for index in order], now_ms)
         fresh.log = [item for index in order for item in kept_entries[index][1]]
         for name in Call.__slots__:
             _copy_slot(name, fresh, call)
+
+    def restore_time(self, stream_time_ms: int) -> None:
+        """Take the stream time that was saved."""
+        self.now_ms, self._next_sweep_ms = stream_time_ms, _next_sweep_ms(stream_time_ms)
+
+    def restore(self, call: Call, log: Log) -> None:
+        """Take a call that was saved."""
+        self.machine.fold(call, [entry for entry, _ in self.entries(log)], self.now_ms)
+        call.log = log
+        self.calls[call.key] = call
+        self._watch(call)
 
     def entries(self, log: Log) -> Iterator[tuple[Entry, Kept]]:
         """Decode what a call was folded from: it was accepted once, so it is an event."""
@@ -225,18 +232,16 @@ class CallsStage:
 
     def _deregister(self, call: Call) -> None:
         if call.phase in (WAITING, TALKING_AND_WAITING):
-            del call.visit_ledger.waiting[call.call_id]
+            del call.visit_ledger.waiting[call.key]
         elif call.phase == OFFERED:
             bucket = call.offer_at_ms // self.rules.bucket_ms
             self.book.offers[bucket] -= 1
             if not self.book.offers[bucket]:
                 del self.book.offers[bucket]
 
-    def _fold_late(self, event: Event, value: bytes) -> None:
+    def _fold_late(self, call: Call, event: Event, value: bytes) -> None:
         """Close what a late event closes, at the stream's time, so that nobody waits for ever."""
-        call = self.calls.get(event.call_id)
-        if call is None:
-            return
+        self.machine.advance(call, self.now_ms)
         if event.kind in _CLOSES_WAIT:
             kind = LATE_WAIT
             closes = call.phase in (WAITING, TALKING_AND_WAITING) and closes_visit(call, event)
@@ -275,40 +280,38 @@ class CallsStage:
 
     # --- stream time ---------------------------------------------------------------------------------------------
 
-    def schedule(self, call: Call, at_ms: int) -> None:
-        """See to it that a call is looked at once the stream time is past a moment."""
-        call.review_at_ms = at_ms
-        bucket = at_ms // BUCKET_MS
-        due = self._reviews.get(bucket)
-        if due is None:
-            self._reviews[bucket] = [call]
-            heapq.heappush(self._review_order, bucket)
-            self._next_review_ms = (self._review_order[0] + 1) * BUCKET_MS
-        else:
-            due.append(call)
+    def _watch(self, call: Call) -> None:
+        """Bring a call up to date, and see to it that it is looked at if something in it gets old before long."""
+        if call.age_at_ms < self.now_ms:
+            self.machine.advance(call, self.now_ms)
+        if call.age_at_ms < self._next_sweep_ms and not call.rests():
+            heapq.heappush(self._watched, (call.age_at_ms, call.key))
+
+    def _sweep(self) -> None:
+        """Go through all calls, every few minutes of stream time: drop what is over, watch what gets old before long."""
+        self._review()
+        now_ms, grace_ms, next_sweep_ms = self.now_ms, self.rules.grace_ms, _next_sweep_ms(self.now_ms)
+        watched: list[tuple[int, bytes]] = []
+        over: list[bytes] = []
+        for key, call in self.calls.items():
+            if call.phase or call.over:
+                if call.age_at_ms < next_sweep_ms:
+                    watched.append((call.age_at_ms, key))
+            elif call.kept_until_ms(grace_ms) < now_ms:
+                over.append(key)
+        for key in over:
+            del self.calls[key]
+        heapq.heapify(watched)
+        self._watched, self._next_sweep_ms = watched, next_sweep_ms
 
     def _review(self) -> None:
-        """Look at the calls in which something got too old, or which can be dropped."""
-        now_ms, rules, calls = self.now_ms, self.rules, self.calls
-        later: list[tuple[Call, int]] = []
-        while self._review_order and self._review_order[0] * BUCKET_MS < now_ms:
-            bucket = heapq.heappop(self._review_order)
-            for call in self._reviews.pop(bucket):
-                if call.review_at_ms // BUCKET_MS != bucket or calls.get(call.call_id) is not call:
-                    continue  # looked at already, or dropped
-                if call.age_at_ms < now_ms:
-                    self.machine.advance(call, now_ms)
-                due_ms = call.due_at_ms(rules)
-                if due_ms < now_ms and call.rests():
-                    del calls[call.call_id]
-                else:
-                    later.append((call, due_ms))
-        for (
-            call,
-            due_ms,
-        ) in later:  # only now, or a call that is due within this very bucket would be looked at for ever
-            self.schedule(call, due_ms)
-        self._next_review_ms = (self._review_order[0] + 1) * BUCKET_MS if self._review_order else NEVER
+        """Bring every call up to date: what got too old has ended."""
+        watched, now_ms = self._watched, self.now_ms
+        while watched and watched[0][0] < now_ms:
+            _, key = heapq.heappop(watched)
+            call = self.calls.get(key)
+            if call is not None and not call.rests():
+                self._watch(call)
 
     def final_before_ms(self) -> int:
         """Return the time before which no cell can change: one grace back, two where an offer counts or may.
@@ -429,6 +432,11 @@ class CallsStage:
         stage = cls(partition, rules)
         state.into(stage)
         return stage
+
+
+def _next_sweep_ms(now_ms: int) -> int:
+    """Return when all calls are gone through next: by the stream time alone, so that a restart changes nothing."""
+    return (now_ms // SWEEP_MS + 1) * SWEEP_MS
 
 
 def _copy_slot(name: str, source: Call, target: Call) -> None:

@@ -70,8 +70,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             return _EventState(kept, index, places[ledger.name])
 
         calls = []
-        for call_id in sorted(stage.calls):
-            log = stage.calls[call_id].log
+        for key in sorted(stage.calls):
+            call_id, log = stage.calls[key].call_id, stage.calls[key].log
             calls.append((call_id, [event_state(*pair) for pair in zip(log[::2], log[1::2], strict=True)]))
         return cls(
             stage.partition,
@@ -97,7 +97,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             )
         stage.applied_offset = self.applied_offset
         if self.stream_time_ms is not None:
-            stage.now_ms = self.stream_time_ms
+            stage.restore_time(self.stream_time_ms)
         for state in self.ledgers:
             rule, bounds = stage.rules.rule(state.name), len(stage.rules.histogram_bounds_ms)
             stage.book.ledgers[state.name] = Ledger(state.name, rule, bounds, state.first_at_ms)
@@ -116,11 +116,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
                 ledger, rule = ledgers[state.ledger], rules[state.rule]
                 log.append((state.at_ms, state.closing, state.value) if state.closing else state.value)
                 log.append(ledger if rule == ledger.rule else (ledger, rule))
-            call = Call(call_id)
-            stage.machine.fold(call, [entry for entry, _ in stage.entries(log)], stage.now_ms)
-            call.log = log
-            stage.calls[call_id] = call
-            stage.schedule(call, call.due_at_ms(stage.rules))
+            stage.restore(Call(call_id.encode(), call_id), log)
 
     def _restore_book(self, stage: "CallsStage") -> None:
         book = stage.book

@@ -4,7 +4,6 @@ Cells are absolute: a reader replaces what it had, so sending one twice is harml
 bucket is final and sent; the ledger's totals keep what it counted.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
 from typing import Final
 
@@ -45,6 +44,7 @@ class Ledger:
         "first_at_ms",
         "histograms",
         "name",
+        "newest_waiting_ms",
         "rule",
         "totals",
         "waiting",
@@ -59,8 +59,19 @@ class Ledger:
         self.changed: list[int] = []  # buckets whose cell is unsent
         self.totals: defaultdict[int, int] = defaultdict(int)
         self.histograms = [[0] * (bounds + 1) for _ in f.HISTOGRAM_NAMES]
-        self.waiting: dict[str, int] = {}  # call_id -> queued at, in order of it while waiting_in_order
+        self.waiting: dict[
+            bytes, int
+        ] = {}  # key of the call -> queued at, in order of it while waiting_in_order
+        self.newest_waiting_ms = 0
         self.waiting_in_order = True
+
+    def wait(self, key: bytes, at_ms: int) -> None:
+        """Enter a visit that waits, by the key of its call."""
+        if at_ms < self.newest_waiting_ms:
+            self.waiting_in_order = False
+        else:
+            self.newest_waiting_ms = at_ms
+        self.waiting[key] = at_ms
 
     def oldest_waiting_at_ms(self) -> int | None:
         """Return when the visit that waits longest was queued; None when nobody waits."""
@@ -119,7 +130,7 @@ class Book:
         ] = {}  # bucket -> ledgers with a cell there, to let go of final ones
         # bucket -> open offers, which may still count there
         self.offers: defaultdict[int, int] = defaultdict(int)
-        # (bucket that a visit from an offer reached back to, bucket of its end) -> visits, until the end is final
+        # (bucket of an offer, bucket of the event that closed it) -> such offers, until that event is final
         self.reaches: defaultdict[tuple[int, int], int] = defaultdict(int)
         self.applied = [0] * event_types
         self.duplicates = 0
@@ -143,20 +154,18 @@ class Book:
             ledger.changed.append(bucket)
         return cell
 
-    def observe(self, ledger: Ledger, histogram: int, value_ms: int) -> None:
-        """Count a value in a histogram (index in HISTOGRAM_NAMES); bounds are inclusive, as Prometheus has them."""
-        ledger.histograms[histogram][bisect_left(self.bounds_ms, value_ms)] += self.sign
-
     def anomaly(self, kind: int) -> None:
         """Count an event that makes no sense (index in ANOMALIES)."""
         self.anomalies[kind] += self.sign
 
     def reach(self, from_ms: int, until_ms: int) -> None:
-        """Note that an event at ``until_ms`` counted at ``from_ms``."""
-        key = from_ms // self.bucket_ms, until_ms // self.bucket_ms
-        self.reaches[key] += self.sign
-        if not self.reaches[key]:
-            del self.reaches[key]
+        """Note that an event up to ``until_ms`` may count at ``from_ms``."""
+        first, last = from_ms // self.bucket_ms, until_ms // self.bucket_ms
+        if first == last:
+            return  # a bucket in which something can be undone is not final anyway
+        self.reaches[first, last] += self.sign
+        if not self.reaches[first, last]:
+            del self.reaches[first, last]
 
     def reached_ms(self, undoable_from_ms: int) -> int | None:
         """Return the earliest moment at which an event from ``undoable_from_ms`` on counts; None: at its own."""
