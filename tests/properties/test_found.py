@@ -75,3 +75,16 @@ def test_an_offer_outlives_the_wait_for_an_earlier_wrap_up(end, tick):
     stage.fold(log)
 
     assert expected(oracle.recompute_partition(log, RULES)) == shown(stage)
+
+
+def test_a_checkpoint_between_an_expiry_and_its_undoing_leaves_no_trace():
+    """The state says the same either way, so it is the same bytes: no field of 0, no empty cell."""
+    log = log_of("1 answered a", "10 hold call=d", "2 ended")
+    stage = CallsStage(0, RULES)
+    stage.fold(log[:2])
+    stage = CallsStage.load(stage.dump(), 0, RULES)
+    stage.fold(log[2:])
+    without = CallsStage(0, RULES)
+    without.fold(log)
+
+    assert without.dump() == stage.dump()
