@@ -1,0 +1,144 @@
+"""Ledgers, cells and the book: what stage 1 counts into."""
+
+import pytest
+
+from schemas import EVENT_TYPES
+from stream.core import fields as f
+from stream.core.cells import Book, Cell, Ledger
+from stream.core.rules import QueueRule
+
+BUCKET_MS = 5_000
+BOUNDS_MS = (5_000, 20_000)
+
+
+def new_book():
+    return Book(BUCKET_MS, BOUNDS_MS, len(EVENT_TYPES), by_arrival=False)
+
+
+def new_ledger(book, name="a"):
+    ledger = book.ledgers[name] = Ledger(name, QueueRule(), len(BOUNDS_MS), 0)
+    return ledger
+
+
+def test_a_cell_shows_no_zeros():
+    """What was taken back is as if it had never been counted."""
+    cell = Cell()
+    cell.counts[f.QUEUED] += 1
+    cell.counts[f.OFFERED] += 1
+    cell.counts[f.OFFERED] -= 1
+    cell.waits[7_000] = 0
+
+    assert cell.value() == {f.QUEUED: 1}
+
+
+def test_the_longest_wait_of_a_cell_can_be_taken_back():
+    """It is counted by length, so that a correction leaves the next longest one; 0 ms is a wait."""
+    cell = Cell()
+    cell.waits = {0: 1, 9_000: 1, 12_000: 2}
+    shown = []
+    for wait_ms in (12_000, 12_000, 9_000):
+        cell.waits[wait_ms] -= 1
+        shown.append(cell.value())
+
+    assert shown == [{f.LONGEST_WAIT_MS: 12_000}, {f.LONGEST_WAIT_MS: 9_000}, {f.LONGEST_WAIT_MS: 0}]
+
+
+@pytest.mark.parametrize(("at_ms", "bucket"), [(0, 0), (4_999, 0), (5_000, 1), (9_999, 1), (10_000, 2)])
+def test_a_moment_counts_in_the_bucket_that_holds_it(at_ms, bucket):
+    """Buckets are half-open: [0, 5 s), [5 s, 10 s)."""
+    book = new_book()
+    ledger = new_ledger(book)
+    book.cell(ledger, at_ms)
+
+    assert [bucket] == list(ledger.cells)
+
+
+def test_a_cell_is_listed_once_as_changed_until_it_is_sent():
+    """However often it is counted in."""
+    book = new_book()
+    ledger = new_ledger(book)
+    for at_ms in (0, 1, 5_000, 2):
+        book.cell(ledger, at_ms)
+
+    assert ([0, 1], {"a": ledger}) == (ledger.changed, book.changed)
+
+
+def test_totals_follow_the_cells_by_differences():
+    """Settling twice counts once, and what is taken back from a cell is taken back from the total."""
+    book = new_book()
+    ledger = new_ledger(book)
+    book.cell(ledger, 0).counts[f.QUEUED] += 3
+    ledger.settle()
+    ledger.settle()
+    book.cell(ledger, 0).counts[f.QUEUED] -= 1
+    book.cell(ledger, 5_000).counts[f.QUEUED] += 10
+    ledger.settle()
+
+    assert dict(ledger.totals) == {f.QUEUED: 12}
+
+
+def test_totals_outlive_the_cells():
+    """A final cell is let go of in every queue that has it, and what it counted stays."""
+    book = new_book()
+    ledgers = [new_ledger(book, name) for name in "ab"]
+    for ledger in ledgers:
+        for at_ms in (0, 5_000, 10_000):
+            book.cell(ledger, at_ms).counts[f.QUEUED] += 1
+        ledger.settle()
+    book.forget_before(2)
+
+    assert [list(ledger.cells) for ledger in ledgers] == [[2], [2]]
+    assert [ledger.totals[f.QUEUED] for ledger in ledgers] == [3, 3]
+    assert list(book.buckets) == [2]
+
+
+def test_an_anomaly_is_counted_by_kind_and_taken_back():
+    """The sign decides."""
+    book = new_book()
+    book.anomaly(2)
+    book.anomaly(2)
+    book.sign = -1
+    book.anomaly(2)
+
+    assert book.anomalies == [0, 0, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_visit_that_reached_back_holds_its_bucket_until_its_end_is_final():
+    """An event before the end may still undo it.
+
+    0        5       10       15       20
+    |--------|--------|--------|--------|
+        <-- reaches back -- end
+    """
+    book = new_book()
+    book.reach(7_000, 12_000)
+
+    assert tuple(book.reached_ms(at_ms) for at_ms in (0, 14_999, 15_000)) == (5_000, 5_000, None)
+    assert book.reached_ms(0) is None, "what was final once does not come back"
+
+
+def test_what_reached_back_can_be_taken_back():
+    """Two visits reach to the same bucket; the mark goes with the second."""
+    book = new_book()
+    book.reach(7_000, 12_000)
+    book.reach(8_000, 13_000)
+    book.sign = -1
+    book.reach(7_000, 12_000)
+    assert book.reached_ms(0) == 5_000
+
+    book.reach(8_000, 13_000)
+    assert book.reached_ms(0) is None
+
+
+def test_an_open_offer_holds_its_bucket_as_well():
+    """The earlier of what an offer may and what a visit did reach back to."""
+    book = new_book()
+    book.offers[3] += 1
+    book.offers[9] += 1
+    assert book.reached_ms(0) == 15_000
+
+    book.reach(7_000, 12_000)
+    assert book.reached_ms(0) == 5_000
+
+    book.offers.clear()
+    assert book.reached_ms(0) == 5_000
