@@ -220,6 +220,18 @@ def test_what_a_late_event_closed_stays_closed_when_the_call_is_folded_again():
     assert ("a", 20) in cells(stage, (f.EXPIRED_WAITING,))
 
 
+def test_a_late_event_closes_nothing_once_it_turns_out_what_was_open_then():
+    """It closed a; then an event on time says that the contact had gone on to b by then, which it did not mean.
+
+    0 queued a      1 late: abandoned a (arrives at 20)       15 queued b, arrives last
+    """
+    stage = folded("0 queued a", "20 hold call=t", "1 abandoned a", "15 queued b")
+
+    assert totals(stage, "a", SHOWN) == {"QUEUED": 1, "LEFT_OVERFLOW": 1}
+    assert totals(stage, "b", SHOWN) == {"QUEUED": 1}
+    assert (stage.now()["b"], stage.tally().late) == ((1, 0, 15_000), 1)
+
+
 # --- the order at one instant -----------------------------------------------------------------------------------------
 
 IN_ORDER = (
@@ -349,6 +361,10 @@ def test_every_order_of_arrival_of_a_whole_call_is_the_same_call():
             stage.histograms(),
             stage.tally(),
         )
+
+
+def named_left(reason):
+    return f"LEFT_{reason.upper()}"
 
 
 # --- duplicates -------------------------------------------------------------------------------------------------------
@@ -585,6 +601,38 @@ def test_an_offer_while_something_is_open_opens_nothing():
     assert anomalies(stage) == {"answered_without_visit": 1}
 
 
+def test_a_blocked_contact_counts_where_it_says_or_where_it_was_offered():
+    """The event's own queue first, then that of the open offer."""
+    own, offered = (
+        folded("0 offered a", "1 blocked b reason=full"),
+        folded("0 offered a", "1 blocked reason=full"),
+    )
+
+    assert (totals(own, "b"), totals(offered, "a")["BLOCKED_FULL"]) == ({"BLOCKED_FULL": 1}, 1)
+
+
+def test_leaving_another_queue_than_that_in_which_one_waits_is_an_anomaly_and_nothing_else():
+    """The visit goes on."""
+    stage = folded("0 queued a", "5 left b reason=key")
+
+    assert anomalies(stage) == {"left_without_visit": 1}
+    assert (set(stage.totals()), stage.now()["a"]) == ({"a"}, (1, 0, 0))
+
+
+@pytest.mark.parametrize("reason", f.LEFT)
+def test_every_reason_to_leave_has_its_count_and_its_wait(reason):
+    """The longest wait too, for it ended."""
+    stage = folded("0 queued a", f"6 left reason={reason}")
+
+    assert cells(stage)["a", 5] == {named_left(reason): 1, "LONGEST_WAIT_MS": 6_000}
+
+
+@pytest.mark.parametrize("reason", f.BLOCKED)
+def test_every_reason_to_refuse_has_its_count(reason):
+    """In the queue that it names."""
+    assert totals(folded(f"0 blocked a reason={reason}"), "a") == {f"BLOCKED_{reason.upper()}": 1}
+
+
 # --- the conversation -------------------------------------------------------------------------------------------------
 
 
@@ -751,6 +799,35 @@ def test_an_open_offer_is_gone_after_its_age_uncounted(at_s, open_):
 
     assert open_ is (anomalies(stage) == {})
     assert "EXPIRED_WAITING" not in totals(stage, "a")
+
+
+@pytest.mark.parametrize(
+    ("using", "strange"),
+    [
+        ("30 answered", {}),
+        ("40 answered", {}),
+        ("104 answered", {}),
+        ("104.001 answered b", {"answered_without_visit": 1}),
+    ],
+)
+def test_an_offer_beside_a_wrap_up_that_is_awaited_has_its_own_age(using, strange):
+    """Ended at 3, awaited until 33; offered at 4, open until 104.
+
+    3 ended ....... 33
+      4 offered ..................................... 104
+    """
+    stage = folded("0 queued a", "1 answered", "3 ended", "4 offered b", using, "105 ended")
+
+    assert anomalies(stage) == strange
+    assert totals(stage, "b", (f.OFFERED, f.ANSWERED, f.TALKS)) == {"OFFERED": 1, "ANSWERED": 1, "TALKS": 1}
+
+
+def test_a_wrap_up_is_awaited_beside_an_offer_and_after_it():
+    """The offer of 4 is used up at 5 and the wrap-up of 6 finds the conversation that is over, for 30 s and no more."""
+    lines = ("0 queued a", "1 answered", "3 ended", "4 offered b", "5 ended")
+
+    assert totals(folded(*lines, "33 wrap_up took=0"), "a")["WRAP_UPS"] == 1
+    assert anomalies(folded(*lines, "33.001 wrap_up took=0")) == {"wrap_up_without_conversation": 1}
 
 
 @pytest.mark.parametrize(("at_s", "known"), [(11.999, True), (12, True), (12.001, False)])

@@ -319,6 +319,35 @@ def test_an_open_offer_keeps_its_buckets_changeable_for_one_grace_more(lines, fi
     assert folded(*lines).final_before_ms() == 1_000 * final_s
 
 
+def test_of_two_offers_of_one_bucket_each_holds_it_by_itself():
+    """One of the calls is folded again, out of order: the other's offer is still counted on, and so is its own.
+
+    30   offers of c and d at 31        41      46
+    |---------|---------------------------------|
+    """
+    log = ("31 offered a", "31 offered a call=d", "33 hold call=t", "32 hold", "30.5 hold")
+    assert [
+        folded(*log, *more).final_before_ms()
+        for more in (
+            ("46 hold call=t",),
+            ("36 ended", "37 ended call=d", "57 hold call=t"),
+            ("32 ended", "46 hold call=t"),
+            ("90 hold call=t",),
+        )
+    ] == [30_000, 45_000, 30_000, 70_000]
+
+
+def test_a_call_that_waits_for_hours_is_found_when_its_age_comes():
+    """Four hours, while the calls are gone through again and again, and no event of its own."""
+    rules = replace(FoldRules(shards=1), call_age_max_ms=14_400_000)
+    lines = ("0 queued a", *(f"{second} hold call=t" for second in range(60, 14_460, 60)))
+
+    assert folded(*lines, rules=rules).now()["a"] == (1, 0, 0)
+    over = folded(*lines, "14400.001 hold call=t", rules=rules)
+    assert list(cells(over, (f.EXPIRED_WAITING,))) == [("a", 14_400)]
+    assert over.now()["a"] == (0, 0, None)
+
+
 # --- publishing -------------------------------------------------------------------------------------------------------
 
 
