@@ -82,6 +82,16 @@ def test_an_older_word_on_a_cell_is_ignored_and_says_so():
     assert queue.version > version
 
 
+def test_the_same_offset_again_is_taken():
+    """A worker that restarted says all anew at the offset where it stood: its histograms may have other bounds."""
+    queue = new_queue()
+    tell(queue, {3: {f.QUEUED: 2}}, offset=9, histograms=[[1, 2]] * HISTOGRAMS)
+    tell(queue, {3: {f.QUEUED: 2}}, offset=9, histograms=[[1, 1, 1]] * HISTOGRAMS, oldest_waiting_at_ms=5)
+
+    assert queue.histograms((5_000, 9_000), {})["talk"].counts == (1, 1, 1)
+    assert (queue.oldest_waiting_at_ms(), queue.sum(0, 9)) == (5, {f.QUEUED: 2})
+
+
 @pytest.mark.parametrize(("bucket", "taken"), [(2, []), (3, [3]), (4, [4])])
 def test_what_is_final_on_a_partition_changes_no_more(bucket, taken):
     """Final before bucket 3: 2 is closed, 3 is not."""
@@ -262,6 +272,18 @@ def test_old_buckets_go_and_their_quarters_stay_as_long_as_they_are_wanted():
         {f.QUEUED: 1_000, f.LONGEST_WAIT_MS: 3},
     ]
     assert queue.interval(QUARTER, QUARTER + 1) == {}, "the bucket itself is gone"
+
+
+def test_the_first_bucket_and_quarter_that_are_kept_are_whole():
+    """Before means before: the bound itself stays, one less goes."""
+    queue = new_queue()
+    bound = QUARTER + 7
+    tell(queue, {bound - 1: {f.QUEUED: 1, f.LONGEST_WAIT_MS: 1}, bound: {f.QUEUED: 10, f.LONGEST_WAIT_MS: 2}})
+    queue.forget_before(bound, 1, set())
+
+    assert queue.interval(bound, bound + 1) == {f.QUEUED: 10, f.LONGEST_WAIT_MS: 2}
+    assert queue.interval(bound - 1, bound) == {}
+    assert queue.interval(QUARTER, 2 * QUARTER) == {f.QUEUED: 11, f.LONGEST_WAIT_MS: 2}
 
 
 def test_a_window_from_before_what_was_dropped_is_added_up_anew():
