@@ -62,9 +62,7 @@ _ANOMALY: Final = {name: index for index, name in enumerate(f.ANOMALIES)}
 Entry = tuple[int, int, Event, Ledger, QueueRule]
 SortKey = tuple[object, ...]
 Closing = tuple[int, int, bytes]  # at_ms, LATE_WAIT or LATE_CONVERSATION, the late record's bytes
-Pinned = tuple[Ledger, QueueRule]  # a rule that the configuration no longer has
-Kept = tuple[bytes | Closing, Ledger | Pinned]  # one event of a call's log
-Log = list[Any]  # what Kept holds, one item after the other
+Log = list[Any]  # bytes | Closing, number of the place, and so on
 
 
 class Conversation:
@@ -134,7 +132,8 @@ class Call:
         self.key = key
         self.call_id = call_id
         # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
-        # and where it counts. Bytes are kept, not events: they are small, and hardly ever looked at again.
+        # and the number of its place. Bytes are kept, not events: they are small, hardly ever looked at again, and what
+        # a checkpoint needs.
         self.log: Log = []
         self.last_at_ms = -1  # folded up to here: the last event, or what ended by age or was forgotten since
         self.forget()
@@ -156,12 +155,14 @@ class Call:
         ids = self.ids
         if event_id in ids:
             return True
-        if isinstance(ids, set):
+        if isinstance(ids, list):
+            ids.append(event_id)
+            if len(ids) > _FEW_IDS:
+                self.ids = set(ids)
+        elif ids:
             ids.add(event_id)
-        elif len(ids) < _FEW_IDS:
-            self.ids = [*ids, event_id]
         else:
-            self.ids = {*ids, event_id}
+            self.ids = [event_id]
         return False
 
     def set_age(self, rules: FoldRules) -> None:
@@ -269,7 +270,7 @@ class Machine:
         """Close the open offer. As long as this moment can be undone, the offer may still begin a visit."""
         self.book.reach(call.offer_at_ms, at_ms)
         if self.book.sign > 0:
-            self._count_offer(call, -1)
+            del self.book.offers[call.key]
         call.phase = IDLE
         call.offer_at_ms = NEVER
         if call.over:
@@ -286,14 +287,7 @@ class Machine:
         else:  # nearly always
             call.age_at_ms = at_ms + self.rules.call_age_max_ms
         if self.book.sign > 0:
-            self._count_offer(call, 1)
-
-    def _count_offer(self, call: Call, difference: int) -> None:
-        offers = self.book.offers
-        bucket = call.offer_at_ms // self.rules.bucket_ms
-        offers[bucket] += difference
-        if not offers[bucket]:
-            del offers[bucket]
+            self.book.offers[call.key] = at_ms
 
     # --- the visit -----------------------------------------------------------------------------------------------
 

@@ -4,16 +4,16 @@ Theory of operation. The state is a function of the log's prefix up to ``applied
 records were cut into batches, when something was published or saved, and what the wall clock said have no influence.
 Time is the stream's own: the largest event time accepted so far. Only a record moves it. What got too old by then ends
 as of its age: in the call that an event belongs to at once, in all others at the latest when somebody looks at the
-state. Every few minutes of stream time all calls are gone through: what can matter no more is dropped, and what gets old
-before the next time is put on a heap. So the usual event pays nothing for it.
+state. Every few minutes of stream time all calls are gone through: what can matter no more is dropped, and what gets
+old before the next time is put on a heap. So the usual event pays nothing for it.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from schemas import EVENT_TYPES, Event, Rejected, RejectReason, decode
+from schemas import EVENT_TYPES, STRUCTS, Event, Rejected, RejectReason, decode
 from stream.core import fields as f
 from stream.core.call import (
     KIND,
@@ -28,7 +28,6 @@ from stream.core.call import (
     Call,
     Closing,
     Entry,
-    Kept,
     Log,
     Machine,
     canonical,
@@ -37,7 +36,7 @@ from stream.core.call import (
 from stream.core.calls_state import StageState
 from stream.core.cells import Book, Ledger
 from stream.core.checkpoint import CheckpointError, seal, unseal
-from stream.core.rules import FoldRules
+from stream.core.rules import FoldRules, QueueRule
 from stream.core.snapshot import PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
 
@@ -50,6 +49,8 @@ _CLOSES_WAIT: Final = frozenset(KIND[name] for name in ("queued", "answered", "a
 _CLOSES_CONVERSATION: Final = frozenset(KIND[name] for name in ("ended", "wrap_up"))
 # Long enough that going through all calls costs the single event next to nothing, short enough to hold few dead ones.
 SWEEP_MS: Final = 300_000
+KIND_OF: Final[dict[type, int]] = {struct: KIND[name] for name, struct in STRUCTS.items()}
+Place = tuple[int, Ledger, QueueRule]  # its number, where it counts, and by which rule
 _NO_TIME: Final = -NEVER
 
 
@@ -98,7 +99,9 @@ class CallsStage:
             rules.bucket_ms, rules.histogram_bounds_ms, len(EVENT_TYPES), by_arrival=rules.by_arrival
         )
         self.machine = Machine(rules, self.book)
-        self._names: dict[str | None, Ledger] = {}  # queue as an event names it -> where it counts
+        self._places: dict[str | None, Place] = {}  # queue as an event names it -> where it counts
+        self.numbered: list[Place] = []
+        self._numbers: dict[tuple[str, QueueRule], Place] = {}
         self.rejected: dict[str, int] = {}
         self.late = 0
 
@@ -117,19 +120,19 @@ class CallsStage:
         aside: list[SetAside] = []
         applied_offset = self.applied_offset
         future_skew_ms, grace_ms = self.rules.future_skew_ms, self.rules.grace_ms
-        names, calls, machine, book = self._names, self.calls, self.machine, self.book
+        places, calls, machine, book, kinds = self._places, self.calls, self.machine, self.book, KIND_OF
         applied = book.applied
         for record in records:
             offset = record.offset
             if offset <= applied_offset:
                 continue
             applied_offset = offset
-            value = record.value
-            event = decode(value)
-            if isinstance(event, Rejected):
+            value: Any = record.value  # bytes, if this is an event
+            event: Any = decode(value)  # an Event, or Rejected, which is of no kind
+            kind = kinds.get(event.__class__)
+            if kind is None:
                 self._reject(aside, record, event)
                 continue
-            assert value is not None  # noqa: S101 - a tombstone was rejected; this tells the type checker
             key, call_id, at_ms = record.key, event.call_id, event.at
             call = calls.get(key)  # type: ignore[arg-type]  # no call has no key
             if call is None:
@@ -143,7 +146,7 @@ class CallsStage:
                 self._reject(aside, record, KEY_MISMATCH)
                 continue
             timestamp_ms = record.timestamp
-            if timestamp_ms is not None and 0 <= timestamp_ms < at_ms - future_skew_ms:
+            if timestamp_ms is not None and timestamp_ms < at_ms - future_skew_ms and timestamp_ms >= 0:
                 self._reject(aside, record, FUTURE)
                 continue
             if at_ms > self.now_ms:
@@ -157,55 +160,60 @@ class CallsStage:
                 if call is not None:
                     self._fold_late(call, event, value)
                 continue
-            ledger = names.get(event.queue)
-            if ledger is None:
-                ledger = self.ledger(event.queue, at_ms)
+            place = places.get(event.queue)
+            if place is None:
+                place = self._place(event.queue, at_ms)
+            number, ledger, rule = place
             if call is None:
                 call = calls[key] = Call(key, call_id)  # type: ignore[index, arg-type]
             # What follows is ``_take`` written out for the usual case: nearly every record passes here.
             if call.last_at_ms < at_ms <= call.age_at_ms:
-                kind, event_id = event.kind, event.event_id
+                event_id = event.event_id
                 call.last_at_ms = at_ms
                 if (event_id is not None and call.knows(event_id)) or TRANSITIONS[call.phase][kind](
-                    machine, call, at_ms, event, ledger, ledger.rule
+                    machine, call, at_ms, event, ledger, rule
                 ):
                     book.duplicates += 1
                 else:
                     applied[kind] += 1
-                call.log += (value, ledger)
+                log = call.log
+                log.append(value)
+                log.append(number)
                 if not call.phase and not call.over:
                     call.age_at_ms = at_ms + grace_ms  # then it is forgotten
                 elif call.age_at_ms < self._next_sweep_ms:
                     self._watch(call)
             else:
-                self._take(call, at_ms, event.kind, value, event, ledger)
+                self._take(call, at_ms, kind, value, event, place)
         self.applied_offset = applied_offset
         return aside
 
-    def _take(self, call: Call, at_ms: int, kind: int, value: bytes, event: Event, ledger: Ledger) -> None:
+    def _take(self, call: Call, at_ms: int, kind: int, value: bytes, event: Event, place: Place) -> None:
         """Take an event of a call, wherever it belongs among the others."""
+        number, ledger, rule = place
         kept = value if kind < LATE_WAIT else (at_ms, kind, value)
         if at_ms > call.last_at_ms:
-            self.machine.step(call, at_ms, kind, event, ledger, ledger.rule)
-            call.log += (kept, ledger)
+            self.machine.step(call, at_ms, kind, event, ledger, rule)
+            call.log += (kept, number)
         else:
-            self._fold_again(call, (at_ms, kind, event, ledger, ledger.rule), kept)
+            self._fold_again(call, (at_ms, kind, event, ledger, rule), (kept, number))
         self._watch(call)
 
-    def _fold_again(self, call: Call, entry: Entry, kept: bytes | Closing) -> None:
+    def _fold_again(self, call: Call, entry: Entry, kept: tuple[bytes | Closing, int]) -> None:
         """Insert an event that came out of order: take back what the call counted, and fold it anew."""
         machine, book, now_ms = self.machine, self.book, self.now_ms
         machine.advance(call, now_ms)
         self._deregister(call)
-        kept_entries = list(self.entries(call.log))
+        entries = self._entries(call.log)
         book.sign = -1
-        machine.fold(Call(call.key, call.call_id), [old for old, _ in kept_entries], now_ms)
+        machine.fold(Call(call.key, call.call_id), entries, now_ms)
         book.sign = 1
-        kept_entries.append((entry, (kept, entry[3])))
-        order = canonical([old for old, _ in kept_entries])
+        entries.append(entry)
+        log = [*call.log, *kept]
+        order = canonical(entries)
         fresh = Call(call.key, call.call_id)
-        machine.fold(fresh, [kept_entries[index][0] for index in order], now_ms)
-        fresh.log = [item for index in order for item in kept_entries[index][1]]
+        machine.fold(fresh, [entries[index] for index in order], now_ms)
+        fresh.log = [item for index in order for item in (log[2 * index], log[2 * index + 1])]
         for name in Call.__slots__:
             _copy_slot(name, fresh, call)
 
@@ -213,31 +221,31 @@ class CallsStage:
         """Take the stream time that was saved."""
         self.now_ms, self._next_sweep_ms = stream_time_ms, _next_sweep_ms(stream_time_ms)
 
-    def restore(self, call: Call, log: Log) -> None:
+    def restore(self, call_id: str, log: Log) -> None:
         """Take a call that was saved."""
-        self.machine.fold(call, [entry for entry, _ in self.entries(log)], self.now_ms)
+        call = Call(call_id.encode(), call_id)
+        self.machine.fold(call, self._entries(log), self.now_ms)
         call.log = log
         self.calls[call.key] = call
         self._watch(call)
 
-    def entries(self, log: Log) -> Iterator[tuple[Entry, Kept]]:
+    def _entries(self, log: Log) -> list[Entry]:
         """Decode what a call was folded from: it was accepted once, so it is an event."""
-        for kept, place in zip(log[::2], log[1::2], strict=True):
-            ledger, rule = (place, place.rule) if isinstance(place, Ledger) else place
-            event = decode(kept[2] if isinstance(kept, tuple) else kept)
+        entries = []
+        for kept, number in zip(log[::2], log[1::2], strict=True):
+            _, ledger, rule = self.numbered[number]
+            event = decode(kept if isinstance(kept, bytes) else kept[2])
             if isinstance(event, Rejected):
                 raise CheckpointError(f"a record that was accepted is rejected now: {event.reason}")
-            at_ms, kind = kept[:2] if isinstance(kept, tuple) else (event.at, event.kind)
-            yield (at_ms, kind, event, ledger, rule), (kept, place)
+            at_ms, kind = (event.at, event.kind) if isinstance(kept, bytes) else kept[:2]
+            entries.append((at_ms, kind, event, ledger, rule))
+        return entries
 
     def _deregister(self, call: Call) -> None:
         if call.phase in (WAITING, TALKING_AND_WAITING):
             del call.visit_ledger.waiting[call.key]
         elif call.phase == OFFERED:
-            bucket = call.offer_at_ms // self.rules.bucket_ms
-            self.book.offers[bucket] -= 1
-            if not self.book.offers[bucket]:
-                del self.book.offers[bucket]
+            del self.book.offers[call.key]
 
     def _fold_late(self, call: Call, event: Event, value: bytes) -> None:
         """Close what a late event closes, at the stream's time, so that nobody waits for ever."""
@@ -249,19 +257,16 @@ class CallsStage:
             kind = LATE_CONVERSATION
             closes = event.kind in _CLOSES_CONVERSATION and call.phase in (TALKING, TALKING_AND_WAITING)
         if closes:
-            ledger = self.ledger(event.queue, event.at)
-            self._take(call, self.now_ms, kind, value, event, ledger)
+            place = self._places.get(event.queue) or self._place(event.queue, event.at)
+            self._take(call, self.now_ms, kind, value, event, place)
 
     def _reject(self, aside: list[SetAside], record: Record, rejected: Rejected) -> None:
         reason = rejected.reason.value
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
         aside.append(SetAside(record, False, reason, rejected.where))
 
-    def ledger(self, queue: str | None, at_ms: int) -> Ledger:
+    def _place(self, queue: str | None, at_ms: int) -> Place:
         """Find where a queue counts; beyond ``queues_max`` that is the queue of all others."""
-        ledger = self._names.get(queue)
-        if ledger is not None:
-            return ledger
         name = f.UNROUTED if queue is None else queue
         ledgers = self.book.ledgers
         if name not in ledgers and name != f.UNROUTED and not self._admits(name):
@@ -270,9 +275,19 @@ class CallsStage:
         if ledger is None:
             bounds = len(self.rules.histogram_bounds_ms)
             ledger = ledgers[name] = Ledger(name, self.rules.rule(name), bounds, at_ms)
+        place = self.add_place(ledger, ledger.rule)
         if name != f.OTHER or queue == f.OTHER:
-            self._names[queue] = ledger  # names beyond the limit are not remembered: there is no end of them
-        return ledger
+            self._places[queue] = place  # names beyond the limit are not remembered: there is no end of them
+        return place
+
+    def add_place(self, ledger: Ledger, rule: QueueRule) -> Place:
+        """Return the place of a queue under a rule. A call's log has its number, which a restart keeps."""
+        place = self._numbers.get((ledger.name, rule))
+        if place is None:
+            place = len(self.numbered), ledger, rule
+            self._numbers[ledger.name, rule] = place
+            self.numbered.append(place)
+        return place
 
     def _admits(self, name: str) -> bool:
         own = sum(1 for known in (f.UNROUTED, f.OTHER) if known in self.book.ledgers)
@@ -288,7 +303,7 @@ class CallsStage:
             heapq.heappush(self._watched, (call.age_at_ms, call.key))
 
     def _sweep(self) -> None:
-        """Go through all calls, every few minutes of stream time: drop what is over, watch what gets old before long."""
+        """Go through all calls, every few minutes of stream time: drop what is over, watch what gets old soon."""
         self._review()
         now_ms, grace_ms, next_sweep_ms = self.now_ms, self.rules.grace_ms, _next_sweep_ms(self.now_ms)
         watched: list[tuple[int, bytes]] = []

@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from stream.core.call import NEVER, Call, Closing, Log, Pinned
+from stream.core.call import NEVER, Log
 from stream.core.cells import Cell, Ledger
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import Formula, QueueRule
 
 if TYPE_CHECKING:
     from stream.core.calls import CallsStage
-
-_RuleState = tuple[int, int, str]
-
-
-class _EventState(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
-    value: bytes  # the record
-    rule: int  # index in the state's rules
-    ledger: int  # index in the state's ledgers
-    closing: int = 0  # for a late event: what it closed ...
-    at_ms: int = 0  # ... and when
 
 
 class _LedgerState(msgspec.Struct, array_like=True, gc=False):
@@ -44,8 +34,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
     stream_time_ms: int | None
     bucket_ms: int
     bounds_ms: list[int]
-    rules: list[_RuleState]
-    calls: list[tuple[str, list[_EventState]]]
+    places: list[tuple[str, int, int, str]]  # queue, target, short abandon, formula
+    calls: list[tuple[str, Log]]
     ledgers: list[_LedgerState]
     applied: list[int]
     duplicates: int
@@ -57,29 +47,19 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
     def of(cls, stage: "CallsStage") -> "StageState":
         """Describe a stage, everything in a fixed order."""
         book = stage.book
-        indexes: dict[_RuleState, int] = {}
-
         names = sorted(book.ledgers)
-        places = {name: index for index, name in enumerate(names)}
-
-        def event_state(kept: bytes | Closing, place: Ledger | Pinned) -> _EventState:
-            ledger, rule = (place, place.rule) if isinstance(place, Ledger) else place
-            index = indexes.setdefault(_rule_state(rule), len(indexes))
-            if isinstance(kept, tuple):
-                return _EventState(kept[2], index, places[ledger.name], kept[1], kept[0])
-            return _EventState(kept, index, places[ledger.name])
-
-        calls = []
-        for key in sorted(stage.calls):
-            call_id, log = stage.calls[key].call_id, stage.calls[key].log
-            calls.append((call_id, [event_state(*pair) for pair in zip(log[::2], log[1::2], strict=True)]))
+        places = [
+            (ledger.name, rule.target_ms, rule.short_abandon_ms, str(rule.formula))
+            for _, ledger, rule in stage.numbered
+        ]
+        calls = sorted((call.call_id, call.log) for call in stage.calls.values())
         return cls(
             stage.partition,
             stage.applied_offset,
             stage.stream_time_ms,
             stage.rules.bucket_ms,
             list(stage.rules.histogram_bounds_ms),
-            list(indexes),
+            places,
             calls,
             [_ledger_state(book.ledgers[name]) for name in names],
             book.applied,
@@ -106,17 +86,11 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
 
     def _restore_calls(self, stage: "CallsStage") -> None:
         """Fold every call again: that gives its machine. What this counts is replaced by ``_restore_book``."""
-        rules = [
-            QueueRule(target_ms, short_ms, Formula(formula)) for target_ms, short_ms, formula in self.rules
-        ]
-        ledgers = [stage.book.ledgers[state.name] for state in self.ledgers]
-        for call_id, states in self.calls:
-            log: Log = []
-            for state in states:
-                ledger, rule = ledgers[state.ledger], rules[state.rule]
-                log.append((state.at_ms, state.closing, state.value) if state.closing else state.value)
-                log.append(ledger if rule == ledger.rule else (ledger, rule))
-            stage.restore(Call(call_id.encode(), call_id), log)
+        for name, target_ms, short_abandon_ms, formula in self.places:
+            rule = QueueRule(target_ms, short_abandon_ms, Formula(formula))
+            stage.add_place(stage.book.ledgers[name], rule)
+        for call_id, log in self.calls:
+            stage.restore(call_id, log)
 
     def _restore_book(self, stage: "CallsStage") -> None:
         book = stage.book
@@ -147,10 +121,6 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
         stage.late = self.late
 
 
-def _rule_state(rule: QueueRule) -> _RuleState:
-    return rule.target_ms, rule.short_abandon_ms, str(rule.formula)
-
-
 def _ledger_state(ledger: Ledger) -> _LedgerState:
     ledger.settle()
     return _LedgerState(
@@ -158,7 +128,11 @@ def _ledger_state(ledger: Ledger) -> _LedgerState:
         ledger.first_at_ms,
         {field: count for field, count in sorted(ledger.totals.items()) if count},
         ledger.histograms,
-        [(bucket, *_cell_state(ledger.cells[bucket])) for bucket in sorted(ledger.cells)],
+        [
+            (bucket, *state)
+            for bucket in sorted(ledger.cells)
+            if any(state := _cell_state(ledger.cells[bucket]))
+        ],
     )
 
 

@@ -5,12 +5,9 @@ bucket is final and sent; the ledger's totals keep what it counted.
 """
 
 from collections import defaultdict
-from typing import Final
 
 from stream.core import fields as f
 from stream.core.rules import QueueRule
-
-NO_BUCKET: Final = 1 << 62  # later than any
 
 
 class Cell:
@@ -125,11 +122,10 @@ class Book:
         self.sign = 1
         self.ledgers: dict[str, Ledger] = {}
         self.changed: dict[str, Ledger] = {}
-        self.buckets: dict[
-            int, list[Ledger]
-        ] = {}  # bucket -> ledgers with a cell there, to let go of final ones
-        # bucket -> open offers, which may still count there
-        self.offers: defaultdict[int, int] = defaultdict(int)
+        self.buckets: dict[int, list[Ledger]] = {}  # bucket -> ledgers with a cell there
+        self.offers: dict[
+            bytes, int
+        ] = {}  # key of a call -> when it was offered: open ones, which may still count there
         # (bucket of an offer, bucket of the event that closed it) -> such offers, until that event is final
         self.reaches: defaultdict[tuple[int, int], int] = defaultdict(int)
         self.applied = [0] * event_types
@@ -171,10 +167,8 @@ class Book:
         """Return the earliest moment at which an event from ``undoable_from_ms`` on counts; None: at its own."""
         for key in [known for known in self.reaches if (known[1] + 1) * self.bucket_ms <= undoable_from_ms]:
             del self.reaches[key]
-        held = min(self.reaches, default=None)
-        if self.offers:
-            held = min(held or (NO_BUCKET, 0), (min(self.offers), 0))
-        return None if held is None else held[0] * self.bucket_ms
+        firsts = [first * self.bucket_ms for first, _ in self.reaches]
+        return min((*firsts, *self.offers.values()), default=None)
 
     def forget_before(self, bucket: int) -> None:
         """Let go of sent cells whose bucket is final."""
