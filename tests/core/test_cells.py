@@ -128,17 +128,3 @@ def test_what_reached_back_can_be_taken_back():
 
     book.reach(8_000, 13_000)
     assert book.reached_ms(0) is None
-
-
-def test_an_open_offer_holds_its_bucket_as_well():
-    """The earlier of what an offer may and what a visit did reach back to."""
-    book = new_book()
-    book.offers[3] += 1
-    book.offers[9] += 1
-    assert book.reached_ms(0) == 15_000
-
-    book.reach(7_000, 12_000)
-    assert book.reached_ms(0) == 5_000
-
-    book.offers.clear()
-    assert book.reached_ms(0) == 5_000
