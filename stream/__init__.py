@@ -1,0 +1,1 @@
+"""callgauge: from call events in Kafka to live service level in Prometheus."""
