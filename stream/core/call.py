@@ -103,6 +103,7 @@ class Call:
 
     __slots__ = (
         "age_at_ms",
+        "ages",
         "call_id",
         "conversation",
         "ids",
@@ -128,8 +129,9 @@ class Call:
     visit_rule: QueueRule
     conversation: Conversation
 
-    def __init__(self, key: bytes, call_id: str) -> None:
+    def __init__(self, key: bytes, call_id: str, ages: FoldRules) -> None:
         self.key = key
+        self.ages = ages  # the spans that were configured when it began hold for the whole of its life
         self.call_id = call_id
         # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
         # and the number of its place. Bytes are kept, not events: they are small, hardly ever looked at again, and what
@@ -165,17 +167,17 @@ class Call:
             self.ids = [event_id]
         return False
 
-    def set_age(self, rules: FoldRules) -> None:
+    def set_age(self) -> None:
         """Find the first moment at which something open gets too old."""
         age_at_ms = NEVER
         if self.phase == OFFERED:
-            age_at_ms = self.offer_at_ms + rules.call_age_max_ms
+            age_at_ms = self.offer_at_ms + self.ages.call_age_max_ms
         if self.phase in (WAITING, TALKING_AND_WAITING):
-            age_at_ms = self.visit_at_ms + rules.call_age_max_ms
+            age_at_ms = self.visit_at_ms + self.ages.call_age_max_ms
         if self.phase in (TALKING, TALKING_AND_WAITING):
-            age_at_ms = min(age_at_ms, self.conversation.answered_at_ms + rules.call_age_max_ms)
+            age_at_ms = min(age_at_ms, self.conversation.answered_at_ms + self.ages.call_age_max_ms)
         for conversation in self.over:
-            age_at_ms = min(age_at_ms, conversation.ended_at_ms + rules.wrap_up_wait_ms)
+            age_at_ms = min(age_at_ms, conversation.ended_at_ms + self.ages.wrap_up_wait_ms)
         self.age_at_ms = age_at_ms
 
     def rests(self) -> bool:
@@ -187,17 +189,17 @@ class Call:
 
         An event up to one grace after that still belongs to it, and may itself arrive one grace late.
         """
-        graces = 1 if self.age_at_ms == NEVER else 2  # one has gone by when it was forgotten
-        return self.last_at_ms + graces * grace_ms
+        forgotten = self.age_at_ms == NEVER  # then one grace has gone by
+        quiet_at_ms = self.last_at_ms - self.ages.grace_ms if forgotten else self.last_at_ms
+        return quiet_at_ms + self.ages.grace_ms + max(grace_ms, self.ages.grace_ms)
 
 
 class Machine:
     """Folds events into calls and counts in a book."""
 
-    __slots__ = ("book", "rules")
+    __slots__ = ("book",)
 
-    def __init__(self, rules: FoldRules, book: Book) -> None:
-        self.rules = rules
+    def __init__(self, book: Book) -> None:
         self.book = book
 
     def fold(self, call: Call, entries: Iterable[Entry], until_ms: int) -> None:
@@ -236,7 +238,7 @@ class Machine:
             else:
                 book.applied[kind] += book.sign
         if not call.phase and not call.over:
-            call.age_at_ms = at_ms + self.rules.grace_ms  # then it is forgotten
+            call.age_at_ms = at_ms + call.ages.grace_ms  # then it is forgotten
 
     def advance(self, call: Call, to_ms: int) -> None:
         """End what got too old before ``to_ms``; forget what has rested for one grace."""
@@ -247,10 +249,10 @@ class Machine:
                 return
             self._expire(call, at_ms)
             if call.rests():
-                call.age_at_ms = at_ms + self.rules.grace_ms
+                call.age_at_ms = at_ms + call.ages.grace_ms
 
     def _expire(self, call: Call, at_ms: int) -> None:
-        age_ms = self.rules.call_age_max_ms
+        age_ms = call.ages.call_age_max_ms
         if call.phase == OFFERED and call.offer_at_ms + age_ms == at_ms:
             self.use_offer(call, at_ms)
         if call.phase in (WAITING, TALKING_AND_WAITING) and call.visit_at_ms + age_ms == at_ms:
@@ -260,9 +262,9 @@ class Machine:
             and call.conversation.answered_at_ms + age_ms == at_ms
         ):
             self.expire_conversation(call, at_ms)
-        wait_ms = self.rules.wrap_up_wait_ms
+        wait_ms = call.ages.wrap_up_wait_ms
         call.over = [conversation for conversation in call.over if conversation.ended_at_ms + wait_ms > at_ms]
-        call.set_age(self.rules)
+        call.set_age()
 
     # --- the offer -----------------------------------------------------------------------------------------------
 
@@ -274,7 +276,7 @@ class Machine:
         call.phase = IDLE
         call.offer_at_ms = NEVER
         if call.over:
-            call.set_age(self.rules)
+            call.set_age()
         else:  # nearly always
             call.age_at_ms = NEVER
 
@@ -283,9 +285,9 @@ class Machine:
         call.phase = OFFERED
         call.offer_at_ms, call.offer_ledger, call.offer_rule = at_ms, ledger, rule
         if call.over:
-            call.set_age(self.rules)
+            call.set_age()
         else:  # nearly always
-            call.age_at_ms = at_ms + self.rules.call_age_max_ms
+            call.age_at_ms = at_ms + call.ages.call_age_max_ms
         if self.book.sign > 0:
             self.book.offers[call.key] = at_ms
 
@@ -302,10 +304,10 @@ class Machine:
         call.visit_rule = rule
         if call.phase == IDLE and not call.over:  # nearly always
             call.phase = WAITING
-            call.age_at_ms = at_ms + self.rules.call_age_max_ms
+            call.age_at_ms = at_ms + call.ages.call_age_max_ms
         else:
             call.phase = TALKING_AND_WAITING if call.phase == TALKING else WAITING
-            call.set_age(self.rules)
+            call.set_age()
         book = self.book
         sign = book.sign
         book.cell(ledger, at_ms if at_ms > floor_ms else floor_ms).counts[f.QUEUED] += sign
@@ -347,7 +349,7 @@ class Machine:
             call.age_at_ms = NEVER
         else:
             call.phase = TALKING if call.phase == TALKING_AND_WAITING else IDLE
-            call.set_age(self.rules)
+            call.set_age()
         return cell
 
     def _note_wait(self, cell: Cell, wait_ms: int) -> None:
@@ -420,7 +422,7 @@ class Machine:
         self.use_offer(call, at_ms)
         floor_ms = -1
         if not self.book.by_arrival:
-            floor_ms = at_ms - self.rules.grace_ms
+            floor_ms = at_ms - call.ages.grace_ms
         self.begin_visit(call, offer_at_ms, queue, ledger, rule, floor_ms)
 
     def visit_unknown(self, call: Call, at_ms: int, ledger: Ledger, field: int, anomaly: str) -> None:
@@ -443,9 +445,9 @@ class Machine:
         call.conversation = Conversation(at_ms, ledger, agent, queued_at_ms)
         call.phase = TALKING
         if call.over:
-            call.set_age(self.rules)
+            call.set_age()
         else:  # nearly always
-            call.age_at_ms = at_ms + self.rules.call_age_max_ms
+            call.age_at_ms = at_ms + call.ages.call_age_max_ms
 
     def end_conversation(self, call: Call, at_ms: int, talked_until_ms: int) -> None:
         """End the conversation in progress; from then on its wrap-up is awaited."""
@@ -454,10 +456,10 @@ class Machine:
         call.over = [*call.over, conversation]
         if call.phase == TALKING and len(call.over) == 1:  # nearly always
             call.phase = IDLE
-            call.age_at_ms = at_ms + self.rules.wrap_up_wait_ms
+            call.age_at_ms = at_ms + call.ages.wrap_up_wait_ms
         else:
             call.phase = WAITING if call.phase == TALKING_AND_WAITING else IDLE
-            call.set_age(self.rules)
+            call.set_age()
         book = self.book
         sign = book.sign
         counts = book.cell(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms).counts
@@ -470,7 +472,7 @@ class Machine:
         """End a conversation that never came to an end of its own; no wrap-up is awaited."""
         conversation, book = call.conversation, self.book
         call.phase = WAITING if call.phase == TALKING_AND_WAITING else IDLE
-        call.set_age(self.rules)
+        call.set_age()
         counts = book.cell(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms).counts
         counts[f.CONVERSATIONS_ENDED] += book.sign
         counts[f.EXPIRED_TALKING] += book.sign
@@ -479,7 +481,7 @@ class Machine:
         """Count the after-call work, and the handling that it completes."""
         call.over = [other for other in call.over if other is not conversation] if len(call.over) > 1 else ()
         if call.over or call.phase:
-            call.set_age(self.rules)
+            call.set_age()
         else:  # nearly always
             call.age_at_ms = NEVER
         book, ledger = self.book, conversation.ledger

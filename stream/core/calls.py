@@ -93,12 +93,17 @@ class CallsStage:
         self.rules = rules
         self.now_ms = _NO_TIME
         self.calls: dict[bytes, Call] = {}  # by key
+        self.late_before_ms = (
+            _NO_TIME  # whatever the grace: events before this were late under an earlier one
+        )
+        self._final_before_ms = 0
+        self._reach_ms = rules.grace_ms  # the longest grace of any call held: how far back a visit may begin
         self._watched: list[tuple[int, bytes]] = []  # a heap: when something in a call gets too old, its key
         self._next_sweep_ms = 0
         self.book = Book(
             rules.bucket_ms, rules.histogram_bounds_ms, len(EVENT_TYPES), by_arrival=rules.by_arrival
         )
-        self.machine = Machine(rules, self.book)
+        self.machine = Machine(self.book)
         self._places: dict[str | None, Place] = {}  # queue as an event names it -> where it counts
         self.numbered: list[Place] = []
         self._numbers: dict[tuple[str, QueueRule], Place] = {}
@@ -154,7 +159,7 @@ class CallsStage:
                 if at_ms >= self._next_sweep_ms:
                     self._sweep()
                     call = calls.get(key)  # type: ignore[arg-type]
-            elif at_ms < self.now_ms - grace_ms:
+            elif at_ms < self.now_ms - grace_ms or at_ms < self.late_before_ms:
                 self.late += 1
                 aside.append(SetAside(record, True, LATE, "at"))
                 if call is not None:
@@ -165,7 +170,7 @@ class CallsStage:
                 place = self._place(event.queue, at_ms)
             number, ledger, rule = place
             if call is None:
-                call = calls[key] = Call(key, call_id)  # type: ignore[index, arg-type]
+                call = calls[key] = Call(key, call_id, self.rules)  # type: ignore[index, arg-type]
             # What follows is ``_take`` written out for the usual case: nearly every record passes here.
             if call.last_at_ms < at_ms <= call.age_at_ms:
                 event_id = event.event_id
@@ -180,7 +185,7 @@ class CallsStage:
                 log.append(value)
                 log.append(number)
                 if not call.phase and not call.over:
-                    call.age_at_ms = at_ms + grace_ms  # then it is forgotten
+                    call.age_at_ms = at_ms + call.ages.grace_ms  # then it is forgotten
                 elif call.age_at_ms < self._next_sweep_ms:
                     self._watch(call)
             else:
@@ -206,24 +211,26 @@ class CallsStage:
         self._deregister(call)
         entries = self._entries(call.log)
         book.sign = -1
-        machine.fold(Call(call.key, call.call_id), entries, now_ms)
+        machine.fold(Call(call.key, call.call_id, call.ages), entries, now_ms)
         book.sign = 1
         entries.append(entry)
         log = [*call.log, *kept]
         order = canonical(entries)
-        fresh = Call(call.key, call.call_id)
+        fresh = Call(call.key, call.call_id, call.ages)
         machine.fold(fresh, [entries[index] for index in order], now_ms)
         fresh.log = [item for index in order for item in (log[2 * index], log[2 * index + 1])]
         for name in Call.__slots__:
             _copy_slot(name, fresh, call)
 
-    def restore_time(self, stream_time_ms: int) -> None:
-        """Take the stream time that was saved."""
+    def restore_time(self, stream_time_ms: int, late_before_ms: int, final_before_ms: int) -> None:
+        """Take the times that were saved. With a longer grace than before, what was late or final then stays so."""
         self.now_ms, self._next_sweep_ms = stream_time_ms, _next_sweep_ms(stream_time_ms)
+        self.late_before_ms, self._final_before_ms = late_before_ms, final_before_ms
 
-    def restore(self, call_id: str, log: Log) -> None:
-        """Take a call that was saved."""
-        call = Call(call_id.encode(), call_id)
+    def restore(self, call_id: str, ages: FoldRules, log: Log) -> None:
+        """Take a call that was saved, with the spans that it began with."""
+        self._reach_ms = max(self._reach_ms, ages.grace_ms)
+        call = Call(call_id.encode(), call_id, ages)
         self.machine.fold(call, self._entries(log), self.now_ms)
         call.log = log
         self.calls[call.key] = call
@@ -257,8 +264,8 @@ class CallsStage:
             kind = LATE_CONVERSATION
             closes = event.kind in _CLOSES_CONVERSATION and call.phase in (TALKING, TALKING_AND_WAITING)
         if closes:
-            place = self._places.get(event.queue) or self._place(event.queue, event.at)
-            self._take(call, self.now_ms, kind, value, event, place)
+            ledger = call.visit_ledger if kind == LATE_WAIT else call.conversation.ledger
+            self._take(call, self.now_ms, kind, value, event, self.add_place(ledger, ledger.rule))
 
     def _reject(self, aside: list[SetAside], record: Record, rejected: Rejected) -> None:
         reason = rejected.reason.value
@@ -339,8 +346,8 @@ class CallsStage:
         final_ms = self.now_ms - grace_ms
         reached_ms = self.book.reached_ms(final_ms)
         if reached_ms is not None:
-            final_ms = max(final_ms - grace_ms, min(final_ms, reached_ms))
-        return max(0, final_ms // bucket_ms * bucket_ms)
+            final_ms = max(final_ms - self._reach_ms, min(final_ms, reached_ms))
+        return max(0, self._final_before_ms, final_ms // bucket_ms * bucket_ms)
 
     # --- what others see -----------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ table of transitions applies to open calls too. Their rules are saved with them,
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from stream.core.call import NEVER, Log
 from stream.core.cells import Cell, Ledger
 from stream.core.checkpoint import CheckpointError
-from stream.core.rules import Formula, QueueRule
+from stream.core.rules import FoldRules, Formula, QueueRule
 
 if TYPE_CHECKING:
     from stream.core.calls import CallsStage
@@ -34,8 +35,11 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
     stream_time_ms: int | None
     bucket_ms: int
     bounds_ms: list[int]
+    late_before_ms: int
+    final_before_ms: int
     places: list[tuple[str, int, int, str]]  # queue, target, short abandon, formula
-    calls: list[tuple[str, Log]]
+    ages: list[tuple[int, int, int]]  # grace, call_age_max, wrap_up_wait
+    calls: list[tuple[str, int, Log]]  # call_id, number of its ages, log
     ledgers: list[_LedgerState]
     applied: list[int]
     duplicates: int
@@ -52,14 +56,21 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             (ledger.name, rule.target_ms, rule.short_abandon_ms, str(rule.formula))
             for _, ledger, rule in stage.numbered
         ]
-        calls = sorted((call.call_id, call.log) for call in stage.calls.values())
+        ages: dict[tuple[int, int, int], int] = {}
+        calls = [
+            (call.call_id, ages.setdefault(_ages_state(call.ages), len(ages)), call.log)
+            for _, call in sorted(stage.calls.items())
+        ]
         return cls(
             stage.partition,
             stage.applied_offset,
             stage.stream_time_ms,
             stage.rules.bucket_ms,
             list(stage.rules.histogram_bounds_ms),
+            max(stage.late_before_ms, stage.now_ms - stage.rules.grace_ms),
+            stage.final_before_ms(),
             places,
+            list(ages),
             calls,
             [_ledger_state(book.ledgers[name]) for name in names],
             book.applied,
@@ -77,7 +88,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             )
         stage.applied_offset = self.applied_offset
         if self.stream_time_ms is not None:
-            stage.restore_time(self.stream_time_ms)
+            stage.restore_time(self.stream_time_ms, self.late_before_ms, self.final_before_ms)
         for state in self.ledgers:
             rule, bounds = stage.rules.rule(state.name), len(stage.rules.histogram_bounds_ms)
             stage.book.ledgers[state.name] = Ledger(state.name, rule, bounds, state.first_at_ms)
@@ -89,8 +100,9 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
         for name, target_ms, short_abandon_ms, formula in self.places:
             rule = QueueRule(target_ms, short_abandon_ms, Formula(formula))
             stage.add_place(stage.book.ledgers[name], rule)
-        for call_id, log in self.calls:
-            stage.restore(call_id, log)
+        ages = [_ages(stage.rules, state) for state in self.ages]
+        for call_id, number, log in self.calls:
+            stage.restore(call_id, ages[number], log)
 
     def _restore_book(self, stage: "CallsStage") -> None:
         book = stage.book
@@ -113,12 +125,27 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
                 cell.counts.update(counts)
                 cell.settled = dict(counts)
                 cell.waits = waits
-        book.changed.update(book.ledgers)  # everything is said once more after a restart
+        # everything is said once more after a restart
+        book.changed.update(
+            {name: ledger for name, ledger in book.ledgers.items() if ledger.totals or ledger.cells}
+        )
         book.applied = self.applied
         book.duplicates = self.duplicates
         book.anomalies = self.anomalies
         stage.rejected = self.rejected
         stage.late = self.late
+
+
+def _ages_state(rules: FoldRules) -> tuple[int, int, int]:
+    return rules.grace_ms, rules.call_age_max_ms, rules.wrap_up_wait_ms
+
+
+def _ages(rules: FoldRules, state: tuple[int, int, int]) -> FoldRules:
+    """Return the configured rules, or where their spans have changed, ones with the spans that were saved."""
+    if _ages_state(rules) == state:
+        return rules
+    grace_ms, call_age_max_ms, wrap_up_wait_ms = state
+    return replace(rules, grace_ms=grace_ms, call_age_max_ms=call_age_max_ms, wrap_up_wait_ms=wrap_up_wait_ms)
 
 
 def _ledger_state(ledger: Ledger) -> _LedgerState:

@@ -30,7 +30,14 @@ class CheckpointError(Exception):
 def seal(magic: bytes, state: object) -> bytes:
     """Encode a state. ``magic``: four bytes that name what it is the state of."""
     body = bytes(cramjam.zstd.compress(msgspec.msgpack.encode(state), COMPRESSION_LEVEL))
-    return _HEADER.pack(magic, FORMAT_VERSION, LAYOUT_VERSION, zlib.crc32(body)) + body
+    return (
+        _HEADER.pack(magic, FORMAT_VERSION, LAYOUT_VERSION, _checksum(FORMAT_VERSION, LAYOUT_VERSION, body))
+        + body
+    )
+
+
+def _checksum(version: int, layout: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(bytes((version, layout))))
 
 
 def unseal(magic: bytes, data: bytes, state_type: type[T]) -> T:
@@ -46,7 +53,7 @@ def unseal(magic: bytes, data: bytes, state_type: type[T]) -> T:
             "run the newer callgauge that wrote it"
         )
     body = data[_HEADER.size :]
-    if zlib.crc32(body) != checksum:
+    if _checksum(version, layout, body) != checksum:
         raise CheckpointError("checkpoint does not fit its checksum: it is torn or corrupt")
     try:
         return msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(body)), type=state_type)

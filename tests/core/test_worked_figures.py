@@ -289,12 +289,19 @@ def test_a_visit_keeps_the_target_and_the_formula_that_it_was_queued_with():
 
 
 def test_a_shorter_age_does_not_lose_who_waits():
-    """The limits of the ages are those of now; nobody is counted twice."""
+    """A call keeps the age that it began with, as a visit keeps its target; nobody is lost or counted twice."""
     stage = CallsStage(0, rules())
     stage.fold(log_of("0 queued q", "1 queued q call=d", "2 answered call=d"))
     stage = CallsStage.load(stage.dump(), 0, replace(rules(), call_age_max_ms=60_000))
     stage.fold(log_of("0 hold", "0 hold", "0 hold", "100 hold call=x")[3:])
+    waiting, talking, _ = stage.now()["q"]
+    stage.fold(
+        log_of("0 hold", "0 hold", "0 hold", "0 hold", f"{rules().call_age_max_ms // 1_000 + 3} hold call=x")[
+            4:
+        ]
+    )
     total = stage.totals()["q"]
 
+    assert (waiting, talking) == (1, 1)
     assert (total[f.EXPIRED_WAITING], total[f.EXPIRED_TALKING]) == (1, 1)
     assert stage.now()["q"] == (0, 0, None)
