@@ -27,7 +27,7 @@ SEALED = seal(MAGIC, THING)
 
 def sealed(body, version=FORMAT_VERSION, layout=LAYOUT_VERSION, magic=MAGIC):
     """Put a right header around any body."""
-    return HEADER.pack(magic, version, layout, zlib.crc32(body)) + body
+    return HEADER.pack(magic, version, layout, zlib.crc32(body, zlib.crc32(bytes((version, layout))))) + body
 
 
 def packed(raw):
