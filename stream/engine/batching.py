@@ -33,6 +33,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from stream.clock import monotonic_s
+from stream.engine.raw_records import hand_over_raw
 
 SCHEME: Final = "callgauge"
 FETCH_WAIT_MS: Final = 200  # Faust fixes 1500: the first event after a restore came up to 1.85 s late
@@ -85,6 +86,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Thread: connect, then listen to the heartbeats."""
         await super().on_start()
+        hand_over_raw(self._consumer, self.consumer.batched_topics)
         coordinator = self._consumer._coordinator  # noqa: SLF001
         beat, reset = coordinator._do_heartbeat, coordinator.reset_generation  # noqa: SLF001
 
