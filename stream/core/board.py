@@ -7,7 +7,7 @@ A partition without events holds back the mark ``final``, never a value. Nothing
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,14 @@ class Source(msgspec.Struct, array_like=True, gc=False):
     final_before_ms: int
     as_of_ms: int | None
     caught_up: bool
+
+
+class _Look(NamedTuple):
+    """What all queues share when somebody looks."""
+
+    bucket: int  # of now
+    minute_of_week: tuple[int, int]
+    spans: list[tuple[str, int, int]]  # windows as (label, first bucket, last + 1)
 
 
 class BoardShard:
@@ -93,11 +101,16 @@ class BoardShard:
         source = self._sources.get(partition)
         final_before = 0 if source is None else source.final_before_ms // self._bucket_ms
         held = self._held.setdefault(partition, {})
+        places: dict[int, tuple[set[str], dict[str, bool]]] = {}
         for update in publication.queues:
-            queue = self._queue(update.name, update.first_at_ms)
+            name = update.name
+            queue = self._queue(name, update.first_at_ms)
             for bucket in queue.absorb(partition, offset, update, final_before):
-                held.setdefault(bucket, set()).add(update.name)
-                self._touch(update.name, bucket)
+                place = places.get(bucket)
+                if place is None:
+                    place = places[bucket] = held.setdefault(bucket, set()), self._interval(bucket)
+                place[0].add(name)
+                place[1][name] = True
         if source is None or (offset, publication.as_of_ms or 0) >= (
             source.applied_offset,
             source.as_of_ms or 0,
@@ -126,13 +139,14 @@ class BoardShard:
     def _board(self, state: QueueState) -> QueueBoard:
         return QueueBoard(state, len(self._rules.rolling) + 2, self._bucket_ms)
 
-    def _touch(self, name: str, bucket: int) -> None:
+    def _interval(self, bucket: int) -> dict[str, bool]:
+        """Return what is noted of the interval that holds a bucket."""
         quarter = bucket * self._bucket_ms // QUARTER_MS
         start_ms = self._interval_of.get(quarter)
         if start_ms is None:
             start_ms = interval_start_ms(quarter * QUARTER_MS, self._rules.interval_ms, self._rules.time_zone)
             self._interval_of[quarter] = start_ms
-        self._open.setdefault(start_ms, {})[name] = True
+        return self._open.setdefault(start_ms, {})
 
     def _prune(self) -> None:
         """Drop what no window can show any more, once every quarter hour of the clock."""
@@ -251,12 +265,16 @@ class BoardShard:
 
     def views(self, clock_ms: int) -> list[QueueView]:
         """Return every queue as of a clock."""
-        spans = self._spans(clock_ms)
-        return [self._view(queue, clock_ms, spans) for queue in self._queues.values()]
+        look = _Look(
+            clock_ms // self._bucket_ms,
+            minute_of_week(clock_ms, self._rules.time_zone),
+            self._spans(clock_ms),
+        )
+        return [self._view(queue, look) for queue in self._queues.values()]
 
     def firsts(self) -> list[tuple[str, int]]:
         """Return when each queue was first heard of."""
-        return [(name, queue.state.first_at_ms) for name, queue in self._queues.items()]
+        return [(name, queue.first_at_ms) for name, queue in self._queues.items()]
 
     def _spans(self, clock_ms: int) -> list[tuple[str, int, int]]:
         """Return the windows as (label, first bucket, last + 1); all end with the bucket of now."""
@@ -270,31 +288,30 @@ class BoardShard:
             spans.append((label, start_ms // self._bucket_ms, end))
         return spans
 
-    def _view(self, queue: QueueBoard, clock_ms: int, spans: list[tuple[str, int, int]]) -> QueueView:
-        now = clock_ms // self._bucket_ms
-        weekday, minute = minute_of_week(clock_ms, self._rules.time_zone)
-        policy = self._rules.policy(queue.state.name)
-        is_open = policy.opening is None or policy.opening.is_open(weekday, minute)
-        key = (queue.version, now, is_open)
+    def _view(self, queue: QueueBoard, look: _Look) -> QueueView:
+        policy = self._rules.policy(queue.name)
+        is_open = policy.opening is None or policy.opening.is_open(*look.minute_of_week)
+        key = (queue.version, look.bucket, is_open)
         if queue.view_cache is not None and queue.view_cache[0] == key:
             return queue.view_cache[1]
         totals = queue.totals()
         waiting = max(0, kpi.WAITING.of(totals))
+        overdue = totals.get(f.OVERDUE, 0) - queue.overdue_after(look.bucket)
         windows = {
             label: WindowView(first * self._bucket_ms, end * self._bucket_ms, queue.window(index, first, end))
-            for index, (label, first, end) in enumerate(spans)
+            for index, (label, first, end) in enumerate(look.spans)
         }
         view = QueueView(
-            queue=queue.state.name,
+            queue=queue.name,
             totals=totals,
             histograms=queue.histograms(self._rules.fold.histogram_bounds_ms, totals),
             waiting=waiting,
-            waiting_past_target=min(waiting, max(0, totals.get(f.OVERDUE, 0) - queue.overdue_after(now))),
+            waiting_past_target=min(waiting, max(0, overdue)),
             in_progress=max(0, kpi.IN_PROGRESS.of(totals)),
             oldest_waiting_at_ms=queue.oldest_waiting_at_ms(),
             windows=windows,
-            trend=(*self._trend(queue, windows[INTERVAL].start_ms), windows[INTERVAL]),
-            target_ms=self._rules.fold.rule(queue.state.name).target_ms,
+            trend=(*queue.trend(self._past_starts(windows[INTERVAL].start_ms)), windows[INTERVAL]),
+            target_ms=self._rules.fold.rule(queue.name).target_ms,
             objective=policy.objective,
             abandonment_limit=policy.abandonment_limit,
             wait_limit_ms=policy.wait_limit_ms,
@@ -303,17 +320,10 @@ class BoardShard:
         queue.view_cache = (key, view)
         return view
 
-    def _trend(self, queue: QueueBoard, current_ms: int) -> tuple[WindowView, ...]:
-        key = (queue.version, current_ms)
-        if queue.trend_cache is None or queue.trend_cache[0] != key:
-            length_ms = self._rules.interval_ms
-            starts = range(current_ms - (TREND_INTERVALS - 1) * length_ms, current_ms, length_ms)
-            views = tuple(
-                WindowView(start, start + length_ms, queue.interval(*self._buckets(start, start + length_ms)))
-                for start in starts
-            )
-            queue.trend_cache = (key, views)
-        return queue.trend_cache[1]
+    def _past_starts(self, current_ms: int) -> range:
+        """Return the starts of the intervals before the current one that the trend shows."""
+        length_ms = self._rules.interval_ms
+        return range(current_ms - (TREND_INTERVALS - 1) * length_ms, current_ms, length_ms)
 
     # --- state to bytes ------------------------------------------------------------------------------------------
 

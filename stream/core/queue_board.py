@@ -6,7 +6,9 @@ let go of: it is in the sums already. Windows are running sums that follow the b
 ``LONGEST_WAIT_MS`` is a maximum and cannot be corrected by a difference, so it is kept beside the sums, by bucket.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Final
 
 import msgspec
@@ -17,12 +19,18 @@ from stream.core.snapshot import HistogramView, QueueView, WindowView
 from stream.core.wire import QueueUpdate
 
 Counts = dict[int, int]
+_NOTHING: Final[Mapping[int, int]] = {}
+_LONGEST: Final = f.LONGEST_WAIT_MS
+_NO_WAIT: Final = -1
+_NO_VIEW: Final = HistogramView((), (), 0)
+_FEW: Final = 4
 
 
 def add(into: Counts, counts: Mapping[int, int], sign: int = 1) -> None:
     """Add the counts of a cell to others; zeros vanish."""
+    held = into.get
     for field, count in counts.items():
-        total = into.get(field, 0) + sign * count
+        total = held(field, 0) + sign * count
         if total:
             into[field] = total
         else:
@@ -53,39 +61,76 @@ class QueueState(msgspec.Struct, array_like=True, gc=False):
 
 
 class _Window:
-    """A running sum over [start, end), in buckets."""
+    """A running sum over [start, end), in buckets. ``shown`` is given out and never changed afterwards."""
 
-    __slots__ = ("counts", "end", "start")
+    __slots__ = ("counts", "end", "longest_ms", "shown", "start")
 
     def __init__(self) -> None:
         self.start = 0
         self.end = 0
-        self.counts: Counts = {}
+        self.counts: Counts = {}  # without the longest wait
+        self.longest_ms = _NO_WAIT
+        self.shown: Counts | None = None
 
 
 class QueueBoard:
     """One queue on the board of its shard."""
 
     __slots__ = (
+        "_behind",
+        "_bounds_ms",
         "_bucket_ms",
+        "_histograms",
+        "_last",
+        "_longer",
+        "_merged",
         "_per_quarter",
+        "_shorter",
+        "_state",
+        "_summed",
+        "_totals",
+        "_trend",
+        "_trend_end",
         "_windows",
         "kept_from",
-        "state",
-        "trend_cache",
+        "name",
         "version",
         "view_cache",
     )
 
     def __init__(self, state: QueueState, windows: int, bucket_ms: int) -> None:
-        self.state = state
+        self.name = state.name
         self.version = 0  # grows with every change
         self.kept_from = 0  # buckets before this have gone into their quarter only
         self.view_cache: tuple[object, QueueView] | None = None
-        self.trend_cache: tuple[object, tuple[WindowView, ...]] | None = None
+        self._state = state
+        # What is in the sums by bucket and not yet in quarters and windows. A bucket that is new since the last look
+        # stands here with the sum itself, so that what more comes for it is added once.
+        self._behind: dict[int, Counts] = {}
+        self._longer: set[int] = set()  # buckets whose longest wait grew, since the last look
+        self._shorter = False  # one shrank
+        self._last = max(state.sums, default=0)  # no bucket after this has a sum
         self._windows = [_Window() for _ in range(windows)]
+        self._trend: dict[int, WindowView] = {}  # past intervals, by their start in ms
+        self._trend_end = 0  # they are of buckets before this
+        self._totals: Counts | None = None
+        self._histograms: dict[str, HistogramView] = {}
+        self._bounds_ms: tuple[int, ...] = ()  # those of the histograms
+        self._summed: list[list[int]] = []  # histograms added up
+        self._merged: dict[int, list[list[int]]] = {}  # what is added up in them, by partition
         self._bucket_ms = bucket_ms
         self._per_quarter = max(1, QUARTER_MS // bucket_ms)
+
+    @property
+    def state(self) -> QueueState:
+        """Everything that is saved, complete."""
+        self._catch_up()
+        return self._state
+
+    @property
+    def first_at_ms(self) -> int:
+        """When the queue was first heard of."""
+        return self._state.first_at_ms
 
     # --- taking in -----------------------------------------------------------------------------------------------
 
@@ -94,7 +139,7 @@ class QueueBoard:
 
         ``final_before``: buckets before this were final on that partition already, and are in the sums.
         """
-        state = self.state
+        state = self._state
         part = state.parts.get(partition)
         if part is None:
             part = state.parts[partition] = Part()
@@ -105,51 +150,71 @@ class QueueBoard:
             part.histograms = update.histograms
         state.first_at_ms = min(state.first_at_ms, update.first_at_ms)
         self.version += 1
+        self._totals = None
         changed = []
+        cells, replace = part.cells, self._replace
         for bucket, counts in update.cells:
-            held = part.cells.get(bucket)
+            held = cells.get(bucket)
             if bucket < final_before or (held is not None and held[0] > offset):
                 continue
-            part.cells[bucket] = (offset, counts)
-            self._replace(bucket, held[1] if held else {}, counts)
+            cells[bucket] = (offset, counts)
+            replace(bucket, held[1] if held else _NOTHING, counts)
             changed.append(bucket)
         return changed
 
     def settle(self, partition: int, bucket: int) -> None:
         """Let go of a cell that is final on its partition."""
-        held = self.state.parts[partition].cells.pop(bucket, None)
-        if held is not None and f.LONGEST_WAIT_MS in held[1]:
-            finals = self.state.final_longest
-            finals[bucket] = max(held[1][f.LONGEST_WAIT_MS], finals.get(bucket, 0))
+        held = self._state.parts[partition].cells.pop(bucket, None)
+        if held is not None and _LONGEST in held[1]:
+            finals = self._state.final_longest
+            finals[bucket] = max(held[1][_LONGEST], finals.get(bucket, 0))
 
-    def _replace(self, bucket: int, old: Counts, new: Counts) -> None:
-        difference = {
-            field: count - old.get(field, 0) for field, count in new.items() if field != f.LONGEST_WAIT_MS
-        }
-        for field, count in old.items():
-            if field not in new and field != f.LONGEST_WAIT_MS:
-                difference[field] = -count
-        state = self.state
-        add(state.sums.setdefault(bucket, {}), difference)
-        add(state.quarters.setdefault(bucket // self._per_quarter, {}), difference)
-        for window in self._windows:
-            if window.start <= bucket < window.end:
-                add(window.counts, difference)
-        if old.get(f.LONGEST_WAIT_MS) != new.get(f.LONGEST_WAIT_MS):
-            self._replace_longest(bucket)
+    def _replace(self, bucket: int, old: Mapping[int, int], new: Counts) -> None:
+        difference = _difference(old, new) if old else new
+        if _LONGEST in difference:
+            difference = difference.copy()
+            del difference[_LONGEST]
+        sums = self._state.sums.get(bucket)
+        if sums is None:
+            sums = self._state.sums[bucket] = self._behind[bucket] = {}
+            self._last = max(self._last, bucket)
+        add(sums, difference)
+        behind = self._behind.get(bucket)
+        if behind is None:
+            self._behind[bucket] = difference.copy()
+        elif behind is not sums:
+            add(behind, difference)
+        if _LONGEST in new or _LONGEST in old:
+            self._replace_longest(bucket, old.get(_LONGEST, _NO_WAIT), new.get(_LONGEST, _NO_WAIT))
 
-    def _replace_longest(self, bucket: int) -> None:
-        state = self.state
+    def _replace_longest(self, bucket: int, was_ms: int, wait_ms: int) -> None:
+        """Follow the longest wait of a part; growing, it is compared with what was longest so far."""
+        state = self._state
+        if wait_ms < was_ms:
+            self._shorten(bucket)
+        elif wait_ms > state.longest.get(bucket, _NO_WAIT):
+            state.longest[bucket] = wait_ms
+            self._longer.add(bucket)
+            quarter = bucket // self._per_quarter
+            if wait_ms > state.quarter_longest.get(quarter, _NO_WAIT):
+                state.quarter_longest[quarter] = wait_ms
+
+    def _shorten(self, bucket: int) -> None:
+        """Look what is left where the longest wait of a part shrank: a call was folded again, which is seldom."""
+        state = self._state
+        self._shorter = True
         waits = [
-            held[1][f.LONGEST_WAIT_MS]
+            held[1][_LONGEST]
             for part in state.parts.values()
-            if (held := part.cells.get(bucket)) is not None and f.LONGEST_WAIT_MS in held[1]
+            if (held := part.cells.get(bucket)) is not None and _LONGEST in held[1]
         ]
         if bucket in state.final_longest:
             waits.append(state.final_longest[bucket])
         _set(state.longest, bucket, max(waits, default=None))
         quarter = bucket // self._per_quarter
         first = quarter * self._per_quarter
+        if first < self.kept_from:
+            return  # what the quarter's other buckets had is gone, and must not be lost with this one
         in_quarter = [
             state.longest[other]
             for other in range(first, first + self._per_quarter)
@@ -170,27 +235,92 @@ class QueueBoard:
 
     # --- looking -------------------------------------------------------------------------------------------------
 
-    def window(self, index: int, start: int, end: int) -> Counts:
-        """Return the counts of a window, moved to the buckets [start, end)."""
+    def _catch_up(self) -> None:
+        """Bring quarters, windows and trend up to date with the buckets that changed."""
+        behind = self._behind
+        if not behind:
+            return
+        quarters = self._state.quarters
+        for bucket, difference in behind.items():
+            add(quarters.setdefault(bucket // self._per_quarter, {}), difference)
+            for window in self._windows:
+                if window.start <= bucket < window.end:
+                    add(window.counts, difference)
+                    window.shown = None
+        for window in self._windows:
+            self._catch_up_longest(window)
+        lowest = min(behind)
+        if lowest < self._trend_end:
+            lowest_ms = lowest * self._bucket_ms
+            self._trend = {start: view for start, view in self._trend.items() if view.end_ms <= lowest_ms}
+        behind.clear()
+        self._longer.clear()
+        self._shorter = False
+
+    def _catch_up_longest(self, window: _Window) -> None:
+        if self._shorter:
+            window.longest_ms = self._longest(window.start, window.end)
+            window.shown = None
+            return
+        for bucket in self._longer:
+            wait_ms = self._state.longest[bucket]
+            if wait_ms > window.longest_ms and window.start <= bucket < window.end:
+                window.longest_ms = wait_ms
+                window.shown = None
+
+    def window(self, index: int, start: int, end: int) -> Mapping[int, int]:
+        """Return the counts of a window, moved to the buckets [start, end): the same object while they are the same."""
+        self._catch_up()
         window = self._windows[index]
-        if window.start != start or window.end != end:
-            if window.start <= start < window.end <= end and window.start >= self.kept_from:
-                for bucket in range(window.start, start):
-                    add(window.counts, self.state.sums.get(bucket, {}), -1)
-                for bucket in range(window.end, end):
-                    add(window.counts, self.state.sums.get(bucket, {}))
+        if window.end != end or window.start != start:
+            if self._can_slide(window, start, end):
+                self._slide(window, start, end)
             else:
                 window.counts = self.sum(start, end)
+                window.longest_ms = self._longest(start, end)
+                window.shown = None
             window.start, window.end = start, end
-        counts = dict(window.counts)
-        _set(counts, f.LONGEST_WAIT_MS, self.longest_ms(start, end))
-        return counts
+        if window.shown is None:
+            window.shown = window.counts.copy()
+            if window.longest_ms != _NO_WAIT:
+                window.shown[_LONGEST] = window.longest_ms
+        return window.shown
+
+    def _can_slide(self, window: _Window, start: int, end: int) -> bool:
+        """Say whether what leaves and what enters are known, and fewer than what stays."""
+        leave, enter = start - window.start, end - window.end
+        return (
+            leave >= 0
+            and enter >= 0
+            and leave + enter < end - start
+            and window.end >= self.kept_from
+            and (not leave or window.start >= self.kept_from)
+        )
+
+    def _slide(self, window: _Window, start: int, end: int) -> None:
+        sums, longest = self._state.sums, self._state.longest
+        longest_leaves = False
+        for bucket in range(window.start, start):
+            counts = sums.get(bucket)
+            if counts is not None:
+                add(window.counts, counts, -1)
+                longest_leaves = longest_leaves or longest.get(bucket) == window.longest_ms
+                window.shown = None
+        for bucket in range(window.end, end):
+            counts = sums.get(bucket)
+            if counts is not None:
+                add(window.counts, counts)
+                window.longest_ms = max(window.longest_ms, longest.get(bucket, _NO_WAIT))
+                window.shown = None
+        if longest_leaves:
+            window.longest_ms = self._longest(start, end)
 
     def sum(self, start: int, end: int) -> Counts:
         """Add up the buckets [start, end), by whole quarters where possible; without the longest wait."""
+        self._catch_up()
         total: Counts = {}
         for table, first, last in self._spans(start, end):
-            numbers = self.state.quarters if table else self.state.sums
+            numbers = self._state.quarters if table else self._state.sums
             for number in _present(numbers, first, last):
                 add(total, numbers[number])
         return total
@@ -198,18 +328,36 @@ class QueueBoard:
     def interval(self, start: int, end: int) -> Counts:
         """Return the counts of the buckets [start, end), the longest wait among them."""
         counts = self.sum(start, end)
-        _set(counts, f.LONGEST_WAIT_MS, self.longest_ms(start, end))
+        _set(counts, _LONGEST, self.longest_ms(start, end))
         return counts
 
     def longest_ms(self, start: int, end: int) -> int | None:
         """Return the longest wait that ended in the buckets [start, end)."""
-        longest: int | None = None
+        longest_ms = self._longest(start, end)
+        return None if longest_ms == _NO_WAIT else longest_ms
+
+    def _longest(self, start: int, end: int) -> int:
+        longest_ms = _NO_WAIT
         for table, first, last in self._spans(start, end):
-            numbers = self.state.quarter_longest if table else self.state.longest
+            numbers = self._state.quarter_longest if table else self._state.longest
             for number in _present(numbers, first, last):
-                wait_ms = numbers[number]
-                longest = wait_ms if longest is None or wait_ms > longest else longest
-        return longest
+                longest_ms = max(longest_ms, numbers[number])
+        return longest_ms
+
+    def trend(self, starts: range) -> tuple[WindowView, ...]:
+        """Return past intervals, by their starts in ms; each ends where the next starts."""
+        self._catch_up()
+        known = self._trend
+        self._trend = {
+            start_ms: known.get(start_ms) or self._past(start_ms, start_ms + starts.step)
+            for start_ms in starts
+        }
+        self._trend_end = -(-starts.stop // self._bucket_ms)
+        return tuple(self._trend.values())
+
+    def _past(self, start_ms: int, end_ms: int) -> WindowView:
+        first, last = start_ms // self._bucket_ms, -(-end_ms // self._bucket_ms)
+        return WindowView(start_ms, end_ms, self.interval(first, last))
 
     def _spans(self, start: int, end: int) -> list[tuple[bool, int, int]]:
         """Cut a range into (whole quarters?, first, last + 1)."""
@@ -220,30 +368,51 @@ class QueueBoard:
         return [(False, start, first * size), (True, first, last), (False, last * size, end)]
 
     def totals(self) -> Counts:
-        """Return the sums since the beginning."""
-        totals: Counts = {}
-        for part in self.state.parts.values():
-            add(totals, part.totals)
-        return totals
+        """Return the sums since the beginning: the same object until something is said of the queue."""
+        if self._totals is None:
+            totals: defaultdict[int, int] = defaultdict(int)
+            for part in self._state.parts.values():
+                for field, count in part.totals.items():
+                    totals[field] += count
+            self._totals = {field: count for field, count in totals.items() if count}
+        return self._totals
 
-    def histograms(self, bounds_ms: tuple[int, ...], totals: Counts) -> dict[str, HistogramView]:
-        """Return the histograms since the beginning."""
-        summed = [[0] * (len(bounds_ms) + 1) for _ in f.HISTOGRAM_NAMES]
-        for part in self.state.parts.values():
-            for total, counts in zip(summed, part.histograms, strict=False):
-                if len(counts) == len(total):
-                    total[:] = map(int.__add__, total, counts)
-        return {
-            name: HistogramView(bounds_ms, tuple(counts), totals.get(f.HISTOGRAMS[name][1], 0))
-            for name, counts in zip(f.HISTOGRAM_NAMES, summed, strict=True)
+    def histograms(self, bounds_ms: tuple[int, ...], totals: Counts) -> Mapping[str, HistogramView]:
+        """Return the histograms since the beginning; one that is the same is the same object."""
+        if self._bounds_ms != bounds_ms:
+            self._bounds_ms, self._merged, self._histograms = bounds_ms, {}, {}
+            self._summed = [[0] * (len(bounds_ms) + 1) for _ in f.HISTOGRAM_NAMES]
+        for partition, part in self._state.parts.items():
+            if self._merged.get(partition) is not part.histograms:
+                self._merge_histograms(partition, part.histograms)
+        views = self._histograms
+        changed = {
+            name: HistogramView(bounds_ms, tuple(counts), sum_ms)
+            for name, counts in zip(f.HISTOGRAM_NAMES, self._summed, strict=True)
+            if (sum_ms := totals.get(f.HISTOGRAMS[name][1], 0)) != (view := views.get(name, _NO_VIEW)).sum_ms
+            or tuple(counts) != view.counts
         }
+        if changed:
+            self._histograms = views | changed
+        return self._histograms
+
+    def _merge_histograms(self, partition: int, histograms: list[list[int]]) -> None:
+        """Replace what a partition said of its histograms. Those of other bounds wait until it says them anew."""
+        nothing = [0] * (len(self._bounds_ms) + 1)
+        if any(len(counts) != len(nothing) for counts in histograms):
+            histograms = []
+        merged = self._merged.get(partition, [])
+        for total, before, after in zip_longest(self._summed, merged, histograms, fillvalue=nothing):
+            if before != after:
+                total[:] = [count - old + new for count, old, new in zip(total, before, after, strict=True)]
+        self._merged[partition] = histograms
 
     def oldest_waiting_at_ms(self) -> int | None:
         """Return when the visit that waits longest was queued; None when nobody waits."""
         return min(
             (
                 part.oldest_waiting_at_ms
-                for part in self.state.parts.values()
+                for part in self._state.parts.values()
                 if part.oldest_waiting_at_ms is not None
             ),
             default=None,
@@ -251,10 +420,17 @@ class QueueBoard:
 
     def overdue_after(self, bucket: int) -> int:
         """Return how many visits reach their target only in buckets after this one."""
-        sums = self.state.sums
-        return sum(
-            sums[later].get(f.OVERDUE, 0) for later in _present(sums, bucket + 1, max(sums, default=0) + 1)
-        )
+        sums = self._state.sums
+        return sum(sums[later].get(f.OVERDUE, 0) for later in _present(sums, bucket + 1, self._last + 1))
+
+
+def _difference(old: Mapping[int, int], new: Counts) -> Counts:
+    held = old.get
+    difference = {field: change for field, count in new.items() if (change := count - held(field, 0))}
+    for field, count in old.items():
+        if field not in new:
+            difference[field] = -count
+    return difference
 
 
 def _set(table: dict[int, int], key: int, value: int | None) -> None:
@@ -262,9 +438,6 @@ def _set(table: dict[int, int], key: int, value: int | None) -> None:
         table.pop(key, None)
     else:
         table[key] = value
-
-
-_FEW: Final = 4
 
 
 def _present(table: Mapping[int, object], first: int, last: int) -> Iterable[int]:
