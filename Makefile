@@ -1,6 +1,7 @@
 # make demo    everything on this machine, with nothing but Python: Kafka, a simulated shift, the wall
 # make check   what CI runs
 # make setup   only the virtual environment and the embedded Kafka; then .venv/bin/callgauge
+# make properties  the comparison with the oracle, 2,000 examples each
 # make bench   throughput against a bare loop and against Faust one event at a time
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo check lint test bench generate lock clean
+.PHONY: help setup dev demo check lint test properties bench generate lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,8 +46,13 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The core and the schemas first, every branch of them; then all the rest, without the cost of measuring that.
 test: dev
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest tests/core tests/schemas --cov --cov-fail-under=100 --durations=0 --durations-min=5
+	$(BIN)/python -m pytest --ignore=tests/core --ignore=tests/schemas
+
+properties: dev
+	PROPERTY_EXAMPLES=2000 $(BIN)/python -m pytest tests/properties --timeout=1200
 
 bench: dev
 	$(BIN)/python -m bench
