@@ -8,7 +8,8 @@ let go of: it is in the sums already. Windows are running sums that follow the b
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import zip_longest
+from operator import add as add_up
+from operator import sub as subtract
 from typing import Final
 
 import msgspec
@@ -80,6 +81,7 @@ class QueueBoard:
         "_behind",
         "_bounds_ms",
         "_bucket_ms",
+        "_entered",
         "_histograms",
         "_last",
         "_longer",
@@ -110,6 +112,7 @@ class QueueBoard:
         self._longer: set[int] = set()  # buckets whose longest wait grew, since the last look
         self._shorter = False  # one shrank
         self._last = max(state.sums, default=0)  # no bucket after this has a sum
+        self._entered: tuple[object, Counts, int] = (None, {}, _NO_WAIT)  # what came last into the windows
         self._windows = [_Window() for _ in range(windows)]
         self._trend: dict[int, WindowView] = {}  # past intervals, by their start in ms
         self._trend_end = 0  # they are of buckets before this
@@ -241,12 +244,11 @@ class QueueBoard:
         if not behind:
             return
         quarters = self._state.quarters
+        seen_before = max([window.end for window in self._windows], default=0)
         for bucket, difference in behind.items():
             add(quarters.setdefault(bucket // self._per_quarter, {}), difference)
-            for window in self._windows:
-                if window.start <= bucket < window.end:
-                    add(window.counts, difference)
-                    window.shown = None
+            if bucket < seen_before:
+                self._correct(bucket, difference)
         for window in self._windows:
             self._catch_up_longest(window)
         lowest = min(behind)
@@ -256,6 +258,12 @@ class QueueBoard:
         behind.clear()
         self._longer.clear()
         self._shorter = False
+
+    def _correct(self, bucket: int, difference: Counts) -> None:
+        for window in self._windows:
+            if window.start <= bucket < window.end:
+                add(window.counts, difference)
+                window.shown = None
 
     def _catch_up_longest(self, window: _Window) -> None:
         if self._shorter:
@@ -306,14 +314,28 @@ class QueueBoard:
                 add(window.counts, counts, -1)
                 longest_leaves = longest_leaves or longest.get(bucket) == window.longest_ms
                 window.shown = None
-        for bucket in range(window.end, end):
-            counts = sums.get(bucket)
-            if counts is not None:
-                add(window.counts, counts)
-                window.longest_ms = max(window.longest_ms, longest.get(bucket, _NO_WAIT))
+        if window.end < end:
+            entering, longest_ms = self._entering(window.end, end)
+            if entering or longest_ms > window.longest_ms:
+                add(window.counts, entering)
+                window.longest_ms = max(window.longest_ms, longest_ms)
                 window.shown = None
         if longest_leaves:
             window.longest_ms = self._longest(start, end)
+
+    def _entering(self, start: int, end: int) -> tuple[Counts, int]:
+        """Add up a few buckets, once for all windows: they end together."""
+        key = (self.version, start, end)
+        if self._entered[0] != key:
+            total: Counts = {}
+            longest_ms = _NO_WAIT
+            for bucket in range(start, end):
+                counts = self._state.sums.get(bucket)
+                if counts is not None:
+                    add(total, counts)
+                    longest_ms = max(longest_ms, self._state.longest.get(bucket, _NO_WAIT))
+            self._entered = key, total, longest_ms
+        return self._entered[1:]
 
     def sum(self, start: int, end: int) -> Counts:
         """Add up the buckets [start, end), by whole quarters where possible; without the longest wait."""
@@ -398,13 +420,13 @@ class QueueBoard:
 
     def _merge_histograms(self, partition: int, histograms: list[list[int]]) -> None:
         """Replace what a partition said of its histograms. Those of other bounds wait until it says them anew."""
-        nothing = [0] * (len(self._bounds_ms) + 1)
-        if any(len(counts) != len(nothing) for counts in histograms):
-            histograms = []
-        merged = self._merged.get(partition, [])
-        for total, before, after in zip_longest(self._summed, merged, histograms, fillvalue=nothing):
+        nothing = [[0] * len(counts) for counts in self._summed]
+        if list(map(len, histograms)) != list(map(len, nothing)):
+            histograms = nothing
+        merged = self._merged.get(partition, nothing)
+        for total, before, after in zip(self._summed, merged, histograms, strict=True):
             if before != after:
-                total[:] = [count - old + new for count, old, new in zip(total, before, after, strict=True)]
+                total[:] = map(add_up, total, map(subtract, after, before))
         self._merged[partition] = histograms
 
     def oldest_waiting_at_ms(self) -> int | None:
