@@ -1,7 +1,7 @@
 """The one port: page, board, metrics and probes.
 
-A handler takes the snapshot on the event loop, where nothing changes it meanwhile; the text is made in a
-thread, so that a scrape of a thousand queues does not hold up the processing. One text is made at a time, and
+A handler takes the snapshot on the event loop, where nothing changes it meanwhile; /metrics is then written in
+small steps between which the processing goes on, and the board in a thread. One text is made at a time, and
 all pages that poll within ``BOARD_MADE_FOR_S`` get the same board, so the cost does not grow with the number
 of screens.
 """
@@ -26,7 +26,7 @@ from stream.export.board import STALE_AFTER_MS, board_json
 from stream.export.collector import registry_of
 from stream.export.metrics import Build, scrape
 from stream.export.page import Page, load_page
-from stream.export.render import render
+from stream.export.render import Renderer
 from stream.export.source import Source
 
 # Longer request lines and header fields are answered with 400; Apache and nginx allow 8 KiB, and nothing here
@@ -142,6 +142,7 @@ class _Site:
         self._stale_after_ms = stale_after_ms
         self._page: Page = load_page()
         self._making = asyncio.Lock()
+        self._renderer = Renderer()
         self._board: bytes = b""
         self._board_until_s = float("-inf")
 
@@ -167,10 +168,14 @@ class _Site:
         async with self._making:
             taken = scrape(self._source.snapshot, self._build, self._monotonic_s)
             if "escaping=" in content_type and not content_type.endswith(_SAME_IN_EVERY_SCHEME):
-                make = partial(encoder, registry_of(lambda: taken))
+                body = await asyncio.to_thread(encoder, registry_of(lambda: taken))
             else:
-                make = partial(render, taken, openmetrics=content_type.startswith(_OPENMETRICS))
-            body = await asyncio.to_thread(make)
+                # In small steps on the loop: a thread would hold the interpreter's lock just as long, and make the
+                # loop ask for it again after every system call.
+                for _ in self._renderer.prepare(taken):
+                    await asyncio.sleep(0)
+                openmetrics = content_type.startswith(_OPENMETRICS)
+                body = self._renderer.text(taken, openmetrics=openmetrics)
             return await _data(request, body, content_type, vary="Accept, Accept-Encoding")
 
     async def health(self, _: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ here: ratios come from ``stream.core.kpi`` and are absent where it says None.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from prometheus_client.utils import floatToGoString
 
@@ -15,10 +15,11 @@ from schemas import EVENT_TYPES, RejectReason
 from stream.core import fields as f
 from stream.core import kpi
 from stream.core.labels import safe_label, unique_labels
-from stream.core.snapshot import HistogramView, QueueView, Snapshot
+from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot
 
 Value: TypeAlias = int | float | HistogramView
 Series: TypeAlias = tuple[tuple[str, ...], Value]  # label values, in the order of the metric's labels
+Counts: TypeAlias = Mapping[int, int]
 
 
 def number_text(value: float) -> str:
@@ -62,6 +63,21 @@ def scrape(take: Callable[[], Snapshot], build: Build, monotonic_s: Callable[[],
     return Scrape(snapshot, queues, build, lambda: monotonic_s() - started_s)
 
 
+Counted = TypeVar("Counted", int, Mapping[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class OfQueue:
+    """How to read a metric of one queue.
+
+    ``part`` is what it reads, for many metrics the same: while that is equal, so is what the metric says. ``read``
+    gives the series without the label ``queue``, which is the first of a metric's labels.
+    """
+
+    part: Callable[[QueueView], object]
+    read: Callable[[QueueView], Iterable[Series]]
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A row of the table. ``labels`` are in alphabetical order, as the exposition has them."""
@@ -71,6 +87,7 @@ class Metric:
     kind: Kind
     labels: tuple[str, ...]
     read: Callable[[Scrape], Iterable[Series]]
+    of_queue: OfQueue | None = None  # None: of the process
 
 
 def _of_process(name: str, text: str, kind: Kind, value: Callable[[Snapshot], int | float | None]) -> Metric:
@@ -83,58 +100,124 @@ def _of_process(name: str, text: str, kind: Kind, value: Callable[[Snapshot], in
 
 
 def _of_process_by(
-    name: str, text: str, label: str, known: Iterable[str], values: Callable[[Snapshot], Mapping[str, int]]
+    name: str,
+    text: str,
+    label: str,
+    known: Iterable[str],
+    values: Callable[[Snapshot], Mapping[str, int] | None],
 ) -> Metric:
     zeros = dict.fromkeys(known, 0)
 
     def read(scrape: Scrape) -> Iterator[Series]:
-        for key, value in (zeros | dict(values(scrape.snapshot))).items():
+        found = values(scrape.snapshot)
+        for key, value in (zeros | dict(found)).items() if found is not None else ():
             yield (key,), value
 
     return Metric(name, text, Kind.COUNTER, (label,), read)
 
 
-def _of_queue(name: str, text: str, kind: Kind, value: Callable[[QueueView], Value | None]) -> Metric:
+def _counted(value: Callable[[PipelineView], Counted]) -> Callable[[Snapshot], Counted | None]:
+    """Leave out what is counted over restarts until it is restored: a 0 in between would look like a reset."""
+    return lambda snapshot: value(snapshot.pipeline) if snapshot.pipeline.known else None
+
+
+def _totals(view: QueueView) -> Counts:
+    return view.totals
+
+
+def _window_counts(view: QueueView) -> list[tuple[str, Counts]]:
+    return [(label, window.counts) for label, window in view.windows.items()]
+
+
+def _now(view: QueueView) -> tuple[object, ...]:
+    return (
+        view.waiting,
+        view.waiting_past_target,
+        view.in_progress,
+        view.oldest_waiting_at_ms,
+        view.target_ms,
+        view.objective,
+        view.abandonment_limit,
+        view.wait_limit_ms,
+        view.open,
+    )
+
+
+def _by_queue(
+    name: str,
+    text: str,
+    kind: Kind,
+    more_labels: tuple[str, ...],
+    part: Callable[[QueueView], object],
+    read_one: Callable[[QueueView], Iterable[Series]],
+) -> Metric:
     def read(scrape: Scrape) -> Iterator[Series]:
         for label, view in scrape.queues:
-            found = value(view)
-            if found is not None:
-                yield (label,), found
+            for labels, value in read_one(view):
+                yield (label, *labels), value
 
-    return Metric(name, text, kind, ("queue",), read)
+    return Metric(name, text, kind, ("queue", *more_labels), read, OfQueue(part, read_one))
+
+
+def _of_queue(
+    name: str,
+    text: str,
+    kind: Kind,
+    value: Callable[[QueueView], Value | None],
+    part: Callable[[QueueView], object] = _now,
+) -> Metric:
+    def read(view: QueueView) -> tuple[Series, ...]:
+        found = value(view)
+        return () if found is None else (((), found),)
+
+    return _by_queue(name, text, kind, (), part, read)
+
+
+def _reader(count: kpi.Count) -> Callable[[Counts], int]:
+    """Return what reads a count; most are one field, and are read a hundred thousand times in a large centre."""
+    plus, minus = count.plus, count.minus
+    if minus:
+        return count.of
+    if len(plus) > 1:
+        return lambda counts: sum([counts[field] for field in plus if field in counts])
+    (only,) = plus
+    return lambda counts: counts.get(only, 0)
 
 
 def _total(count: kpi.Count, text: str) -> Metric:
-    name = f"callcenter_contacts_{count.name}_total"
-    return _of_queue(name, text, Kind.COUNTER, lambda view: count.of(view.totals))
+    name, read = f"callcenter_contacts_{count.name}_total", _reader(count)
+    return _of_queue(name, text, Kind.COUNTER, lambda view: read(view.totals), _totals)
 
 
 def _total_by_reason(name: str, text: str, reasons: Mapping[str, int]) -> Metric:
-    def read(scrape: Scrape) -> Iterator[Series]:
-        for label, view in scrape.queues:
-            for reason, field in reasons.items():
-                yield (label, reason), view.totals.get(field, 0)
+    fields = [((reason,), field) for reason, field in reasons.items()]
 
-    return Metric(name, text, Kind.COUNTER, ("queue", "reason"), read)
+    def read(view: QueueView) -> list[Series]:
+        return [(labels, view.totals.get(field, 0)) for labels, field in fields]
+
+    return _by_queue(name, text, Kind.COUNTER, ("reason",), _totals, read)
 
 
 def _histogram(key: str, text: str) -> Metric:
-    return _of_queue(f"callcenter_{key}_seconds", text, Kind.HISTOGRAM, lambda view: view.histograms.get(key))
+    def read(view: QueueView) -> HistogramView | None:
+        return view.histograms.get(key)
+
+    return _of_queue(f"callcenter_{key}_seconds", text, Kind.HISTOGRAM, read, part=read)
 
 
-def _windowed(name: str, text: str, value: Callable[[Mapping[int, int]], int | float | None]) -> Metric:
-    def read(scrape: Scrape) -> Iterator[Series]:
-        for label, view in scrape.queues:
-            for window, sums in view.windows.items():
-                found = value(sums.counts)
-                if found is not None:
-                    yield (label, window), found
+def _windowed(name: str, text: str, value: Callable[[Counts], int | float | None]) -> Metric:
+    def read(view: QueueView) -> list[Series]:
+        return [
+            ((window,), found)
+            for window, sums in view.windows.items()
+            if (found := value(sums.counts)) is not None
+        ]
 
-    return Metric(name, text, Kind.GAUGE, ("queue", "window"), read)
+    return _by_queue(name, text, Kind.GAUGE, ("window",), _window_counts, read)
 
 
 def _window_count(count: kpi.Count, text: str) -> Metric:
-    return _windowed(f"callcenter_window_{count.name}", text, count.of)
+    return _windowed(f"callcenter_window_{count.name}", text, _reader(count))
 
 
 def _seconds(at_ms: int | None) -> float | None:
@@ -288,33 +371,33 @@ _PIPELINE = (
         "Events applied, by type.",
         "event",
         EVENT_TYPES,
-        lambda s: s.pipeline.events,
+        _counted(lambda pipeline: pipeline.events),
     ),
     _of_process_by(
         "callgauge_events_rejected_total",
         "Records that are no events, by reason; they are in the dead-letter topic.",
         "reason",
         (str(reason) for reason in RejectReason),
-        lambda s: s.pipeline.rejected,
+        _counted(lambda pipeline: pipeline.rejected),
     ),
     _of_process(
         "callgauge_events_late_total",
         "Events later than the grace; they are in the topic of late ones.",
         Kind.COUNTER,
-        lambda s: s.pipeline.late,
+        _counted(lambda pipeline: pipeline.late),
     ),
     _of_process(
         "callgauge_events_duplicate_total",
         "Events that repeat one already counted.",
         Kind.COUNTER,
-        lambda s: s.pipeline.duplicate,
+        _counted(lambda pipeline: pipeline.duplicate),
     ),
     _of_process_by(
         "callgauge_events_anomalous_total",
         "Applied events that make no sense for their call, by kind.",
         "kind",
         f.ANOMALIES,
-        lambda s: s.pipeline.anomalous,
+        _counted(lambda pipeline: pipeline.anomalous),
     ),
     _of_process(
         "callgauge_position_holes_total",

@@ -2,17 +2,20 @@
 
 from datetime import UTC
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from stream.core import fields as f
 from stream.core.board import BoardShard, take_snapshot
 from stream.core.rules import BoardRules, FoldRules
-from stream.core.snapshot import PipelineView
+from stream.core.snapshot import HistogramView, PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication
+from stream.export.collector import registry_of
 from stream.export.metrics import scrape
-from stream.export.render import render
-from tests.export.centre import BUILD, stopped
+from stream.export.render import Renderer, render
+from tests.export.centre import BOUNDS_MS, BUILD, queue, snapshot, stopped
 from tests.oracle import Rec
 
 START_MS = 1_785_759_900_000 // 900_000 * 900_000
@@ -87,7 +90,7 @@ def test_looking_changes_nothing(steps):
 @given(STEPS)
 def test_a_text_from_known_parts_is_the_text_made_anew(steps):
     """What the renderer keeps of unchanged queues never shows an old number."""
-    board, now_ms = BoardShard(0, RULES), START_MS
+    board, now_ms, renderer = BoardShard(0, RULES), START_MS, Renderer()
     for offset, (told, _) in enumerate(steps):
         now_ms += told[-1]
         board.fold([Rec(offset, None, b"", publication(told, offset, now_ms))])
@@ -95,4 +98,40 @@ def test_a_text_from_known_parts_is_the_text_made_anew(steps):
         fresh = BoardShard.load(board.dump(), 0, RULES)
         same = scrape(lambda fresh=fresh: look(fresh), BUILD, stopped)
 
-        assert render(taken, openmetrics=False) == render(same, openmetrics=False)
+        assert renderer.render(taken, openmetrics=False) == render(same, openmetrics=False)
+
+
+def test_a_queue_that_is_gone_leaves_the_text_and_may_come_back():
+    """A shard moves to another worker, and returns."""
+    renderer = Renderer()
+    both, one = snapshot(queue("a"), queue("b")), snapshot(queue("b"))
+    texts = []
+    for view in (both, one, both):
+        taken = scrape(lambda view=view: view, BUILD, stopped)
+        texts.append(renderer.render(taken, openmetrics=False))
+
+        assert texts[-1] == render(taken, openmetrics=False)
+    assert texts[0] == texts[2] != texts[1]
+
+
+def test_a_scrape_that_was_broken_off_does_not_show_in_the_next():
+    """The client went away after the first queues."""
+    renderer = Renderer()
+    before, after = (
+        snapshot(*(queue(f"q{number}", waiting=waiting) for number in range(60))) for waiting in (1, 2)
+    )
+    renderer.render(scrape(lambda: before, BUILD, stopped), openmetrics=False)
+    taken = scrape(lambda: after, BUILD, stopped)
+    next(renderer.prepare(taken))
+
+    assert renderer.render(taken, openmetrics=False) == render(taken, openmetrics=False)
+
+
+@pytest.mark.parametrize("count", [0, 1, 999_999, 1_000_000, 12_345_678, -1])
+def test_histograms_of_any_size_are_written_as_prometheus_client_writes_them(count):
+    """Also under a name that looks like a format."""
+    waits = HistogramView(BOUNDS_MS, (count, *(0,) * len(BOUNDS_MS)), count * 7_001)
+    view = snapshot(queue("100 %d %s", histograms={"talk": waits}))
+    taken = scrape(lambda: view, BUILD, stopped)
+
+    assert render(taken, openmetrics=False) == generate_latest(registry_of(lambda: taken))
