@@ -10,6 +10,7 @@ def add_up(tallies: Iterable[PipelineView]) -> PipelineView:
     """Add the counts of several partitions; the names of one that counted nothing stay, with 0."""
     found = list(tallies)
     return PipelineView(
+        known=bool(found),
         events=_sum(tally.events for tally in found),
         rejected=_sum(tally.rejected for tally in found),
         late=sum(tally.late for tally in found),
