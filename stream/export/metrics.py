@@ -7,7 +7,7 @@ here: ratios come from ``stream.core.kpi`` and are absent where it says None.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from prometheus_client.utils import floatToGoString
 
@@ -15,7 +15,7 @@ from schemas import EVENT_TYPES, RejectReason
 from stream.core import fields as f
 from stream.core import kpi
 from stream.core.labels import safe_label, unique_labels
-from stream.core.snapshot import HistogramView, QueueView, Snapshot
+from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot
 
 Value: TypeAlias = int | float | HistogramView
 Series: TypeAlias = tuple[tuple[str, ...], Value]  # label values, in the order of the metric's labels
@@ -63,6 +63,9 @@ def scrape(take: Callable[[], Snapshot], build: Build, monotonic_s: Callable[[],
     return Scrape(snapshot, queues, build, lambda: monotonic_s() - started_s)
 
 
+Counted = TypeVar("Counted", int, Mapping[str, int])
+
+
 @dataclass(frozen=True, slots=True)
 class OfQueue:
     """How to read a metric of one queue.
@@ -97,15 +100,25 @@ def _of_process(name: str, text: str, kind: Kind, value: Callable[[Snapshot], in
 
 
 def _of_process_by(
-    name: str, text: str, label: str, known: Iterable[str], values: Callable[[Snapshot], Mapping[str, int]]
+    name: str,
+    text: str,
+    label: str,
+    known: Iterable[str],
+    values: Callable[[Snapshot], Mapping[str, int] | None],
 ) -> Metric:
     zeros = dict.fromkeys(known, 0)
 
     def read(scrape: Scrape) -> Iterator[Series]:
-        for key, value in (zeros | dict(values(scrape.snapshot))).items():
+        found = values(scrape.snapshot)
+        for key, value in (zeros | dict(found)).items() if found is not None else ():
             yield (key,), value
 
     return Metric(name, text, Kind.COUNTER, (label,), read)
+
+
+def _counted(value: Callable[[PipelineView], Counted]) -> Callable[[Snapshot], Counted | None]:
+    """Leave out what is counted over restarts until it is restored: a 0 in between would look like a reset."""
+    return lambda snapshot: value(snapshot.pipeline) if snapshot.pipeline.known else None
 
 
 def _totals(view: QueueView) -> Counts:
@@ -358,33 +371,33 @@ _PIPELINE = (
         "Events applied, by type.",
         "event",
         EVENT_TYPES,
-        lambda s: s.pipeline.events,
+        _counted(lambda pipeline: pipeline.events),
     ),
     _of_process_by(
         "callgauge_events_rejected_total",
         "Records that are no events, by reason; they are in the dead-letter topic.",
         "reason",
         (str(reason) for reason in RejectReason),
-        lambda s: s.pipeline.rejected,
+        _counted(lambda pipeline: pipeline.rejected),
     ),
     _of_process(
         "callgauge_events_late_total",
         "Events later than the grace; they are in the topic of late ones.",
         Kind.COUNTER,
-        lambda s: s.pipeline.late,
+        _counted(lambda pipeline: pipeline.late),
     ),
     _of_process(
         "callgauge_events_duplicate_total",
         "Events that repeat one already counted.",
         Kind.COUNTER,
-        lambda s: s.pipeline.duplicate,
+        _counted(lambda pipeline: pipeline.duplicate),
     ),
     _of_process_by(
         "callgauge_events_anomalous_total",
         "Applied events that make no sense for their call, by kind.",
         "kind",
         f.ANOMALIES,
-        lambda s: s.pipeline.anomalous,
+        _counted(lambda pipeline: pipeline.anomalous),
     ),
     _of_process(
         "callgauge_position_holes_total",
