@@ -85,7 +85,7 @@ class BoardShard:
             self.applied_offset = record.offset
             try:
                 publication = decode_publication(record.value or b"")
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self.unreadable += 1
                 continue
             if publication.version > PUBLICATION_VERSION:
@@ -111,6 +111,8 @@ class BoardShard:
                     place = places[bucket] = held.setdefault(bucket, set()), self._interval(bucket)
                 place[0].add(name)
                 place[1][name] = True
+        # What was final stays final, even after a restart with a longer grace: its cells are let go of.
+        final_before_ms = max(publication.final_before_ms, source.final_before_ms if source else 0)
         if source is None or (offset, publication.as_of_ms or 0) >= (
             source.applied_offset,
             source.as_of_ms or 0,
@@ -118,11 +120,11 @@ class BoardShard:
             self._sources[partition] = Source(
                 offset,
                 publication.stream_time_ms,
-                publication.final_before_ms,
+                final_before_ms,
                 publication.as_of_ms,
                 publication.caught_up,
             )
-            self._settle(partition, publication.final_before_ms // self._bucket_ms)
+            self._settle(partition, final_before_ms // self._bucket_ms)
 
     def _settle(self, partition: int, final_before: int) -> None:
         held = self._held[partition]
@@ -146,7 +148,18 @@ class BoardShard:
         if start_ms is None:
             start_ms = interval_start_ms(quarter * QUARTER_MS, self._rules.interval_ms, self._rules.time_zone)
             self._interval_of[quarter] = start_ms
+        if self._clock_ms is not None and start_ms < self._clock_ms - UNFINAL_KEPT_MS:
+            return {}  # given up: what came before is not held any more, so nothing whole could be published
         return self._open.setdefault(start_ms, {})
+
+    def _restore_open(self, intervals: dict[int, dict[str, bool]], interval_ms: int) -> None:
+        """Take the intervals that are to be published; with another length, all that they covered."""
+        if interval_ms == self._rules.interval_ms:
+            self._open = intervals
+            return
+        for start_ms, queues in intervals.items():
+            for bucket in range(start_ms // self._bucket_ms, (start_ms + interval_ms) // self._bucket_ms):
+                self._interval(bucket).update(dict.fromkeys(queues, True))
 
     def _prune(self) -> None:
         """Drop what no window can show any more, once every quarter hour of the clock."""
@@ -341,6 +354,7 @@ class BoardShard:
                 self._sources,
                 [self._queues[name].state for name in sorted(self._queues)],
                 self._open,
+                self._rules.interval_ms,
             ),
         )
 
@@ -358,7 +372,7 @@ class BoardShard:
         board.unreadable = state.unreadable
         board._clock_ms = state.clock_ms
         board._sources = state.sources
-        board._open = state.open_intervals
+        board._restore_open(state.open_intervals, state.interval_ms)
         for saved in state.queues:
             board._queues[saved.name] = board._board(saved)
             for partition, part in saved.parts.items():
@@ -379,6 +393,7 @@ class _State(msgspec.Struct, array_like=True, gc=False):
     sources: dict[int, Source]
     queues: list[QueueState]
     open_intervals: dict[int, dict[str, bool]]
+    interval_ms: int
 
 
 # --- one view of several shards ---------------------------------------------------------------------------------------
@@ -426,7 +441,11 @@ def cap(views: list[QueueView], firsts: dict[str, int], rules: BoardRules) -> li
 
     First is by the time of a queue's first event, so that a restart keeps the same ones.
     """
-    own = [view for view in views if view.queue in rules.fold.queues or view.queue == f.UNROUTED]
+    own = [
+        view
+        for view in views
+        if view.queue != f.OTHER and (view.queue in rules.fold.queues or view.queue == f.UNROUTED)
+    ]
     others = [
         view
         for view in views

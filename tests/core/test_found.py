@@ -1,0 +1,147 @@
+"""What the twins found in the core, kept as the smallest case that shows it."""
+
+from dataclasses import replace
+
+import pytest
+
+from stream.core import fields as f
+from stream.core import kpi
+from stream.core.calls import CallsStage
+from stream.core.checkpoint import CheckpointError, seal, unseal
+from stream.core.rules import FoldRules, QueueRule
+from stream.core.wire import decode_publication
+from tests.core.named import RULES, folded, totals
+from tests.core.publications import HALF_HOUR_MS, NOON_MS, Reader, board_rules, said, update
+from tests.core.test_board import HOUR_MS, closed, queued
+from tests.core.test_calls_state import more, reloaded
+from tests.oracle import log_of
+
+
+def test_the_longest_wait_of_a_quarter_survives_a_correction_after_its_buckets_are_gone():
+    """A 50 s wait at 12:00; two hours later a 10 s wait of 12:00:30 arrives (idle partition, or a grace of 2 h)."""
+    wait = {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 50_000}
+    reader = Reader().hear(said(update("a", {NOON_MS: wait})))
+    reader.hear(said(offset=1, as_of_ms=NOON_MS + 2 * HOUR_MS))
+    closed(reader)
+    late = {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 10_000}
+    reader.hear(said(update("a", {NOON_MS + 30_000: late}), offset=2, as_of_ms=NOON_MS + 2 * HOUR_MS))
+    (row,) = closed(reader).values()
+
+    assert (row["answered"], row["longest_wait_s"]) == (2, 50.0)
+
+
+def test_an_interval_that_was_given_up_is_not_overwritten_by_a_part_of_it():
+    """Dropped after 8 days without the mark; a late correction then publishes a row without the rest."""
+    reader = Reader(board_rules(source_partitions=2))
+    reader.hear(said(update("a", {NOON_MS - 1: queued(7)})), said(partition=1, offset=-1))
+    closed(reader)
+    for partition in (0, 1):
+        reader.hear(said(partition=partition, offset=5, as_of_ms=NOON_MS + 9 * 24 * HOUR_MS))
+    reader.hear(
+        said(
+            update("a", {NOON_MS - 60_000: queued(1)}),
+            partition=1,
+            offset=6,
+            as_of_ms=NOON_MS + 9 * 24 * HOUR_MS,
+        )
+    )
+
+    assert [row["queued"] for row in closed(reader).values()] in ([], [8])
+
+
+@pytest.mark.parametrize("lines", [("0 queued a",), ("0 queued a", "1 answered")])
+def test_a_lower_call_age_ends_what_is_older_and_counts_it(lines):
+    """call_age_max 100 s, restart with 30 s at 50 s: nobody may wait (or talk) for ever."""
+    stage = folded(*lines, "50 hold call=t")
+    loaded = more(reloaded(stage, replace(RULES, call_age_max_ms=30_000)), "200 hold call=t")
+    counts = loaded.totals()["a"]
+
+    assert (kpi.WAITING.of(counts), kpi.IN_PROGRESS.of(counts)) == (0, 0)
+    assert kpi.EXPIRED.of(counts) == 1
+
+
+def test_a_higher_call_age_does_not_raise_the_dead():
+    """Expired at 100, restart with an age of 1000 s at 105: the visit is over and was counted."""
+    stage = folded("0 queued a", "105 hold call=t")
+    loaded = reloaded(stage, replace(RULES, call_age_max_ms=1_000_000))
+
+    assert stage.now() == loaded.now()
+    more(loaded, "106 answered")
+    counts = loaded.totals()["a"]
+    assert kpi.WAITING.of(counts) == 0
+
+
+@pytest.mark.parametrize("place", [4, 5])
+def test_a_flipped_bit_in_the_version_is_noticed(place):
+    """1 becomes 0: accepted, since the checksum does not cover the header and no version but a newer one is refused."""
+    data = bytearray(seal(b"test", [1]))
+    data[place] ^= 1
+    with pytest.raises(CheckpointError):
+        unseal(b"test", bytes(data), list[int])
+
+
+def test_a_publication_that_is_no_utf8_is_counted_as_unreadable():
+    """Msgspec raises UnicodeDecodeError there, which is no MsgspecError: the shard can never get past the record."""
+    payload = said(update("ab", {})).replace(b"\xa2ab", b"\xa2\xff\xfe")
+
+    assert Reader().hear(payload).board.unreadable == 1
+
+
+def test_a_restart_invents_no_queue():
+    """Every event without a queue makes a ledger ``unrouted``, and a restart publishes all ledgers."""
+    stage = folded("0 queued a", "1 answered", "2 ended")
+    before = decode_publication(stage.publish(None, caught_up=False)[0])
+    after = decode_publication(reloaded(stage).publish(None, caught_up=False)[0])
+
+    assert [queue.name for queue in before.queues] == [queue.name for queue in after.queues]
+
+
+def test_a_late_event_takes_no_place_among_the_queues():
+    """It begins nothing; yet the queue that it names has a ledger from then on, within ``queues_max``."""
+    stage = folded(
+        "0 queued a", "20 hold call=t", "1 queued x", "21 queued b call=d", rules=replace(RULES, queues_max=2)
+    )
+
+    assert set(stage.totals()) == {"a", "b"}
+
+
+def test_a_higher_grace_does_not_count_final_cells_twice():
+    """A crash back to a checkpoint, then a grace of 60 s: a cell that the board has let go of comes again, whole."""
+    rules, wider = (
+        FoldRules(shards=1, grace_ms=grace, default=QueueRule(20_000)) for grace in (10_000, 60_000)
+    )
+    log = log_of(
+        "0 queued a", "1 abandoned", "5 hold call=t", "30 hold call=t", "31 hold call=t", "2 offered a call=d"
+    )
+    stage, reader = CallsStage(0, rules), Reader(board_rules(fold=rules))
+    stage.fold(log[:3])
+    checkpoint = stage.dump()
+    reader.hear(*stage.publish(31_000, caught_up=True))
+    stage.fold(log[3:4])
+    reader.hear(*stage.publish(31_000, caught_up=True))
+    stage = CallsStage.load(checkpoint, 0, wider)
+    for record in log[3:]:
+        stage.fold([record])
+        reader.hear(*stage.publish(32_000, caught_up=True))
+
+    assert totals(stage, "a", (f.QUEUED, f.OFFERED)) == {"OFFERED": 1, "QUEUED": 1}
+    day = reader.view("a").windows["day"].counts
+    assert day[f.QUEUED] == 1  # the offer of then is in the totals; its bucket was published as final
+
+
+def test_a_shorter_interval_publishes_all_of_what_was_open():
+    """30 minutes, restart with 15 before it closed: the second quarter of the open half-hour is never published."""
+    cells = {NOON_MS - HALF_HOUR_MS: queued(1), NOON_MS - 60_000: queued(2)}
+    reader = Reader().hear(said(update("a", cells), as_of_ms=NOON_MS - 30_000))
+    reader.move(board_rules(interval_ms=900_000)).hear(said(offset=1, as_of_ms=NOON_MS))
+
+    assert sum(row["queued"] for row in closed(reader).values()) == 3
+
+
+def test_a_configured_queue_of_all_others_is_shown_once():
+    """A queue named ``__other__`` in the configuration comes twice out of ``cap``: two equal series."""
+    fold = FoldRules(shards=1, queues={f.OTHER: QueueRule()})
+    reader = Reader(board_rules(fold=fold, queues_max=2)).hear(said(update(f.OTHER, {NOON_MS: queued()})))
+    from tests.core.publications import snapshot  # noqa: PLC0415
+
+    assert [view.queue for view in snapshot(reader.rules, reader.board).queues] == [f.OTHER]
