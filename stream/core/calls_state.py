@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stream.core.call import NEVER, Log
-from stream.core.cells import Cell, Ledger
+from stream.core.cells import Ledger, without_zeros
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import FoldRules, Formula, QueueRule
 
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from stream.core.calls import CallsStage
 
 
+# The items of a dict, in order: there are many, and a list is quickly sorted and written.
+_Pairs = list[tuple[int, int]]
+
+
 class _LedgerState(msgspec.Struct, array_like=True, gc=False):
     name: str
     first_at_ms: int
     totals: dict[int, int]
     histograms: list[list[int]]
-    cells: list[tuple[int, dict[int, int], dict[int, int]]]  # bucket, counts, waits
+    cells: list[tuple[int, _Pairs, _Pairs]]  # bucket, counts, waits
 
 
 class StageState(msgspec.Struct, array_like=True, gc=False):
@@ -124,7 +128,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
                 )  # unsent: what was sent last may have been lost
                 cell.counts.update(counts)
                 cell.settled = dict(counts)
-                cell.waits = waits
+                cell.waits = dict(waits)
         # everything is said once more after a restart
         book.changed.update(
             {name: ledger for name, ledger in book.ledgers.items() if ledger.totals or ledger.cells}
@@ -156,17 +160,10 @@ def _ledger_state(ledger: Ledger) -> _LedgerState:
         {field: count for field, count in sorted(ledger.totals.items()) if count},
         ledger.histograms,
         [
-            (bucket, *state)
-            for bucket in sorted(ledger.cells)
-            if any(state := _cell_state(ledger.cells[bucket]))
+            (bucket, sorted(counts.items()), sorted(waits.items()))
+            for bucket, cell in sorted(ledger.cells.items())
+            if any((counts := without_zeros(cell.counts), waits := without_zeros(cell.waits)))
         ],
-    )
-
-
-def _cell_state(cell: Cell) -> tuple[dict[int, int], dict[int, int]]:
-    return (
-        {field: count for field, count in sorted(cell.counts.items()) if count},
-        {wait_ms: count for wait_ms, count in sorted(cell.waits.items()) if count},
     )
 
 

@@ -10,6 +10,13 @@ from stream.core import fields as f
 from stream.core.rules import QueueRule
 
 
+def without_zeros(counts: dict[int, int]) -> dict[int, int]:
+    """Copy counts. Zeros are seldom: only what was taken back leaves one."""
+    if 0 in counts.values():
+        return {field: count for field, count in counts.items() if count}
+    return dict(counts)
+
+
 class Cell:
     """The counts of one queue in one bucket."""
 
@@ -25,10 +32,10 @@ class Cell:
 
     def value(self) -> dict[int, int]:
         """Return the counts without zeros, the longest wait among them."""
-        value = {field: count for field, count in self.counts.items() if count}
-        longest_ms = max((wait_ms for wait_ms, count in self.waits.items() if count), default=None)
-        if longest_ms is not None:
-            value[f.LONGEST_WAIT_MS] = longest_ms
+        value = without_zeros(self.counts)
+        waits = without_zeros(self.waits)
+        if waits:
+            value[f.LONGEST_WAIT_MS] = max(waits)
         return value
 
 

@@ -50,7 +50,7 @@ class QueueView:
 class PipelineView:
     """What became of the records that were read, and where the process stands."""
 
-    known: bool = True  # False as long as no partition is ours and restored: then the counts are not 0 but unknown
+    known: bool = True  # False until partitions are ours and restored: then the counts are not 0 but unknown
     events: Mapping[str, int] = field(default_factory=dict)  # applied, by event type
     rejected: Mapping[str, int] = field(default_factory=dict)  # by reason
     late: int = 0
