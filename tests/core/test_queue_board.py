@@ -336,3 +336,62 @@ def test_visits_whose_target_is_still_ahead_are_counted(now, later):
     tell(queue, {4: {f.OVERDUE: 1}, 6: {f.OVERDUE: 10}, 9: {f.OVERDUE: 100, f.QUEUED: 5}, 12: {f.QUEUED: 1}})
 
     assert later == queue.overdue_after(now)
+
+
+def test_a_bucket_that_changes_twice_between_two_looks_is_followed():
+    """The window has seen 1; then 2 and 5 are said, and nobody looks in between."""
+    queue = new_queue()
+    tell(queue, {3: {f.QUEUED: 1}})
+    queue.window(0, 0, 10)
+    tell(queue, {3: {f.QUEUED: 2}}, offset=1)
+    tell(queue, {3: {f.QUEUED: 5}}, offset=2)
+
+    assert queue.window(0, 0, 10) == {f.QUEUED: 5}
+
+
+def test_a_shrunk_wait_leaves_the_longest_of_the_partitions_that_are_final():
+    """Partition 0 is final with 50 s; partition 1 says 80 s, then takes it back to 40 s."""
+    queue = new_queue()
+    tell(queue, {3: {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 50_000}})
+    queue.settle(0, 3)
+    tell(queue, {3: {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 80_000}}, partition=1)
+    tell(queue, {3: {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 40_000}}, partition=1, offset=1)
+
+    assert queue.interval(0, 10) == {f.ANSWERED: 2, f.LONGEST_WAIT_MS: 50_000}
+
+
+def test_a_shrunk_wait_loses_nothing_of_a_quarter_whose_buckets_are_gone_in_part():
+    """What the dropped buckets had is only in the quarter, so the quarter keeps its longest wait."""
+    queue = new_queue()
+    tell(queue, {0: {f.LONGEST_WAIT_MS: 60_000}, 9: {f.LONGEST_WAIT_MS: 50_000}})
+    queue.forget_before(5, 0, set())
+    tell(queue, {9: {f.LONGEST_WAIT_MS: 10_000}}, offset=1)
+
+    assert queue.interval(0, QUARTER) == {f.LONGEST_WAIT_MS: 60_000}
+
+
+def test_a_window_that_nothing_enters_stays_as_it_was():
+    """The clock goes on by a bucket without calls."""
+    queue = new_queue()
+    tell(queue, {3: {f.QUEUED: 1, f.LONGEST_WAIT_MS: 7_000}})
+    before = queue.window(0, 1, 11)
+
+    assert before == queue.window(0, 2, 12)
+
+
+def test_histograms_that_nobody_said_anew_are_the_same_objects():
+    """A look at an unchanged queue costs no new views."""
+    queue = new_queue()
+    tell(queue, {}, histograms=[[1, 2] for _ in range(HISTOGRAMS)])
+
+    assert queue.histograms((1_000,), {}) is queue.histograms((1_000,), {})
+
+
+def test_a_wait_that_grows_within_a_window_is_its_longest():
+    """Somebody who waited 9 s was answered in the same bucket as one who waited 5 s, after the window was looked at."""
+    queue = new_queue()
+    tell(queue, {3: {f.LONGEST_WAIT_MS: 5_000}})
+    queue.window(0, 0, 10)
+    tell(queue, {3: {f.LONGEST_WAIT_MS: 9_000}}, offset=1)
+
+    assert queue.window(0, 0, 10) == {f.LONGEST_WAIT_MS: 9_000}
