@@ -5,7 +5,13 @@ import time
 
 import pytest
 
+from stream.core import fields as f
+
 pytestmark = pytest.mark.broker
+
+# What is exported as a counter. Other fields go down in the ordinary course: a visit that is abandoned in time takes its
+# failure back.
+COUNTERS = [str(field) for field in (f.OFFERED, f.QUEUED, f.ANSWERED, f.ABANDONED, f.TALKS, f.WRAP_UPS)]
 
 
 def test_every_event_is_counted_and_a_clean_stop_commits_all(cluster, calls):
@@ -64,7 +70,8 @@ def test_a_killed_worker_continues_from_its_state_and_counts_the_same(cluster, c
 
     assert second.shows()["totals"] == cluster.expected_totals()
     for queue, totals in counted.items():
-        assert all(seen["totals"][queue].get(name, 0) >= count for name, count in totals.items()), queue
+        for name in COUNTERS:
+            assert seen["totals"][queue].get(name, 0) >= totals.get(name, 0), (queue, name)
     assert (second.shows()["holes"], second.shows()["gaps"]) == (0, 0)
     assert second.stop() == 0, second.log()
 
