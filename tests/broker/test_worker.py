@@ -9,8 +9,8 @@ from stream.core import fields as f
 
 pytestmark = pytest.mark.broker
 
-# What is exported as a counter. Other fields go down in the ordinary course: a visit that is abandoned in time takes its
-# failure back.
+# What is exported as a counter. Other fields go down in the ordinary course: a visit that is abandoned in time takes
+# its failure back.
 COUNTERS = [str(field) for field in (f.OFFERED, f.QUEUED, f.ANSWERED, f.ABANDONED, f.TALKS, f.WRAP_UPS)]
 
 
