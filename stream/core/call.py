@@ -11,12 +11,13 @@ phase; every change of a phase is in this file. Time passes only through ``advan
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from schemas import EVENT_TYPES, Event
 from stream.core import fields as f
-from stream.core.cells import Book, Cell, Ledger
+from stream.core.cells import Book, Ledger
 from stream.core.rules import FoldRules, Formula, QueueRule
 
 IDLE: Final = 0  # nothing is open; a wrap-up may still be awaited
@@ -310,8 +311,8 @@ class Machine:
             call.set_age()
         book = self.book
         sign = book.sign
-        book.cell(ledger, at_ms if at_ms > floor_ms else floor_ms).counts[f.QUEUED] += sign
-        due = book.cell(ledger, self._due_ms(call)).counts
+        book.counts(ledger, at_ms if at_ms > floor_ms else floor_ms)[f.QUEUED] += sign
+        due = book.counts(ledger, self._due_ms(call))
         due[f.OVERDUE] += sign
         if rule.formula is not _ANSWERED_ONLY:
             due[f.SERVICE_LEVEL_BASE] += sign
@@ -325,22 +326,28 @@ class Machine:
         due_ms = call.visit_at_ms + call.visit_rule.target_ms
         return due_ms if due_ms > call.visit_floor_ms else call.visit_floor_ms
 
-    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> Cell:
-        """End the waiting visit and return the cell of that moment.
+    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> defaultdict[int, int]:
+        """End the waiting visit and return where to count what happened at that moment.
 
-        ``failed``: the visit keeps its failure at the target even if the target had not passed (expired ones).
+        ``failed``: nobody knows how it ended. It keeps its failure at the target even if the target had not
+        passed, and its wait is no longest one.
         """
         book, ledger, rule = self.book, call.visit_ledger, call.visit_rule
         sign = book.sign
         queued_at_ms = call.visit_at_ms
-        cell = book.cell(ledger, queued_at_ms if book.by_arrival else at_ms)
+        bucket = (queued_at_ms if book.by_arrival else at_ms) // book.bucket_ms
+        counts = ledger.changed.get(bucket)
+        if counts is None:
+            counts = book.open(ledger, bucket)
+        if not failed:
+            ledger.note_wait(bucket, at_ms - queued_at_ms, sign)
         if at_ms - queued_at_ms <= rule.target_ms:
-            due = book.cell(ledger, self._due_ms(call)).counts
+            due = book.counts(ledger, self._due_ms(call))
             due[f.OVERDUE] -= sign
             if not failed and rule.formula is not _ANSWERED_ONLY:
                 due[f.SERVICE_LEVEL_BASE] -= sign
         else:
-            cell.counts[f.OVERDUE] -= sign
+            counts[f.OVERDUE] -= sign
         if sign > 0:
             del ledger.waiting[call.key]
         call.visit_at_ms = NEVER
@@ -350,30 +357,22 @@ class Machine:
         else:
             call.phase = TALKING if call.phase == TALKING_AND_WAITING else IDLE
             call.set_age()
-        return cell
-
-    def _note_wait(self, cell: Cell, wait_ms: int) -> None:
-        """Note a wait that ended, for the longest one."""
-        cell.waits[wait_ms] = cell.waits.get(wait_ms, 0) + self.book.sign
+        return counts
 
     def expire_visit(self, call: Call, at_ms: int) -> None:
         """End a visit that never came to an end of its own."""
-        self.end_wait(call, at_ms, failed=True).counts[f.EXPIRED_WAITING] += self.book.sign
+        self.end_wait(call, at_ms, failed=True)[f.EXPIRED_WAITING] += self.book.sign
 
     def leave(self, call: Call, at_ms: int, field: int) -> None:
         """End the waiting visit as left."""
-        wait_ms = at_ms - call.visit_at_ms
-        cell = self.end_wait(call, at_ms, failed=False)
-        cell.counts[field] += self.book.sign
-        self._note_wait(cell, wait_ms)
+        self.end_wait(call, at_ms, failed=False)[field] += self.book.sign
 
     def answer(self, call: Call, at_ms: int, agent: str | None) -> None:
         """End the waiting visit as answered, and begin to talk."""
         book, ledger, rule, queued_at_ms = self.book, call.visit_ledger, call.visit_rule, call.visit_at_ms
         wait_ms = at_ms - queued_at_ms
         sign = book.sign
-        cell = self.end_wait(call, at_ms, failed=False)
-        counts = cell.counts
+        counts = self.end_wait(call, at_ms, failed=False)
         counts[f.ANSWERED] += sign
         counts[f.ANSWER_WAITS] += sign
         counts[f.ANSWER_WAIT_MS] += sign * wait_ms
@@ -384,7 +383,6 @@ class Machine:
         elif rule.formula is _ANSWERED_ONLY:
             counts[f.SERVICE_LEVEL_BASE] += sign
         ledger.histograms[_ANSWER_WAIT][bisect_left(book.bounds_ms, wait_ms)] += sign
-        self._note_wait(cell, wait_ms)
         self.begin_conversation(call, at_ms, agent, ledger, queued_at_ms)
 
     def abandon(self, call: Call, at_ms: int) -> None:
@@ -392,8 +390,7 @@ class Machine:
         book, ledger, rule = self.book, call.visit_ledger, call.visit_rule
         wait_ms = at_ms - call.visit_at_ms
         sign = book.sign
-        cell = self.end_wait(call, at_ms, failed=False)
-        counts = cell.counts
+        counts = self.end_wait(call, at_ms, failed=False)
         counts[f.ABANDONED] += sign
         counts[f.ABANDON_WAITS] += sign
         counts[f.ABANDON_WAIT_MS] += sign * wait_ms
@@ -407,7 +404,6 @@ class Machine:
                 if rule.formula is Formula.ABANDONED_POSITIVE:
                     counts[f.SERVICE_LEVEL_MET] += sign
         ledger.histograms[_ABANDON_WAIT][bisect_left(book.bounds_ms, wait_ms)] += sign
-        self._note_wait(cell, wait_ms)
 
     def visit_from_offer(
         self, call: Call, at_ms: int, queue: str | None, ledger: Ledger, rule: QueueRule
@@ -429,7 +425,7 @@ class Machine:
         """Count a visit of which only the end is known: queued and ended at once, wait unknown."""
         if call.phase in (WAITING, TALKING_AND_WAITING):
             self.leave(call, at_ms, f.LEFT_OVERFLOW)
-        counts = self.book.cell(ledger, at_ms).counts
+        counts = self.book.counts(ledger, at_ms)
         counts[f.QUEUED] += self.book.sign
         counts[field] += self.book.sign
         self.book.anomaly(_ANOMALY[anomaly])
@@ -462,7 +458,7 @@ class Machine:
             call.set_age()
         book = self.book
         sign = book.sign
-        counts = book.cell(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms).counts
+        counts = book.counts(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms)
         counts[f.CONVERSATIONS_ENDED] += sign
         counts[f.TALKS] += sign
         counts[f.TALK_MS] += sign * conversation.talk_ms
@@ -473,7 +469,7 @@ class Machine:
         conversation, book = call.conversation, self.book
         call.phase = WAITING if call.phase == TALKING_AND_WAITING else IDLE
         call.set_age()
-        counts = book.cell(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms).counts
+        counts = book.counts(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms)
         counts[f.CONVERSATIONS_ENDED] += book.sign
         counts[f.EXPIRED_TALKING] += book.sign
 
@@ -487,7 +483,7 @@ class Machine:
         book, ledger = self.book, conversation.ledger
         sign = book.sign
         handle_ms = conversation.talk_ms + conversation.hold_ms + duration_ms
-        counts = book.cell(ledger, conversation.origin_ms if book.by_arrival else at_ms).counts
+        counts = book.counts(ledger, conversation.origin_ms if book.by_arrival else at_ms)
         counts[f.WRAP_UPS] += sign
         counts[f.WRAP_UP_MS] += sign * duration_ms
         counts[f.HANDLES] += sign
@@ -508,7 +504,7 @@ def _offered(
         return True
     call.offered = True
     book = machine.book
-    book.cell(ledger, at_ms).counts[f.OFFERED] += book.sign
+    book.counts(ledger, at_ms)[f.OFFERED] += book.sign
     if call.phase == IDLE:
         machine.open_offer(call, at_ms, ledger, rule)
     return None
@@ -590,7 +586,7 @@ def _left_while_waiting(
 
 
 def _blocked(machine: Machine, _call: Call, at_ms: int, event: Event, ledger: Ledger, _: QueueRule) -> None:
-    machine.book.cell(ledger, at_ms).counts[f.BLOCKED[event.reason or ""]] += machine.book.sign
+    machine.book.counts(ledger, at_ms)[f.BLOCKED[event.reason or ""]] += machine.book.sign
 
 
 def _blocked_after_offer(

@@ -359,9 +359,7 @@ class CallsStage:
         self._review()
         updates: list[list[QueueUpdate]] = [[] for _ in range(self.rules.shards)]
         for ledger in self.book.changed.values():
-            ledger.settle()
             updates[shard_of(ledger.name, self.rules.shards)].append(_update(ledger))
-            ledger.changed.clear()
         self.book.changed.clear()
         final_before_ms = self.final_before_ms()
         self.book.forget_before(final_before_ms // self.rules.bucket_ms)
@@ -397,11 +395,13 @@ class CallsStage:
     def cells(self) -> dict[tuple[str, int], dict[int, int]]:
         """Return the cells still held, as {(queue, bucket's start in ms): counts}; empty ones left out."""
         self._review()
+        for ledger in self.book.ledgers.values():
+            ledger.settle()
         return {
-            (ledger.name, bucket * self.rules.bucket_ms): value
+            (ledger.name, bucket * self.rules.bucket_ms): dict(cell)
             for ledger in self.book.ledgers.values()
             for bucket, cell in ledger.cells.items()
-            if (value := cell.value())
+            if cell
         }
 
     def totals(self) -> dict[str, dict[int, int]]:
@@ -410,8 +410,8 @@ class CallsStage:
         totals = {}
         for ledger in self.book.ledgers.values():
             ledger.settle()
-            if counts := {field: count for field, count in ledger.totals.items() if count}:
-                totals[ledger.name] = counts
+            if ledger.totals:
+                totals[ledger.name] = dict(ledger.totals)
         return totals
 
     def histograms(self) -> dict[str, dict[str, list[int]]]:
@@ -467,11 +467,7 @@ def _copy_slot(name: str, source: Call, target: Call) -> None:
 
 
 def _update(ledger: Ledger) -> QueueUpdate:
-    cells = []
-    for bucket in ledger.changed:
-        cell = ledger.cells[bucket]
-        cell.unsent = False
-        cells.append((bucket, cell.value()))
+    cells = ledger.take()
     return QueueUpdate(
         ledger.name,
         ledger.first_at_ms,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from stream.core import fields as f
 from stream.core.call import NEVER, Log
-from stream.core.cells import Ledger, without_zeros
+from stream.core.cells import Counts, Ledger
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import FoldRules, Formula, QueueRule
 
@@ -121,14 +122,13 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
                 for counts in state.histograms
             ]
             ledger.cells.clear()
+            ledger.waits.clear()
             ledger.changed.clear()
             for bucket, counts, waits in state.cells:
-                cell = book.cell(
-                    ledger, bucket * self.bucket_ms
-                )  # unsent: what was sent last may have been lost
-                cell.counts.update(counts)
-                cell.settled = dict(counts)
-                cell.waits = dict(waits)
+                book.open(ledger, bucket)  # unsent: what was sent last may have been lost
+                ledger.cells[bucket] = dict(counts)
+                if waits:
+                    ledger.waits[bucket] = dict(waits)
         # everything is said once more after a restart
         book.changed.update(
             {name: ledger for name, ledger in book.ledgers.items() if ledger.totals or ledger.cells}
@@ -154,17 +154,22 @@ def _ages(rules: FoldRules, state: tuple[int, int, int]) -> FoldRules:
 
 def _ledger_state(ledger: Ledger) -> _LedgerState:
     ledger.settle()
+    waits = ledger.waits
     return _LedgerState(
         ledger.name,
         ledger.first_at_ms,
-        {field: count for field, count in sorted(ledger.totals.items()) if count},
+        dict(sorted(ledger.totals.items())),
         ledger.histograms,
         [
-            (bucket, sorted(counts.items()), sorted(waits.items()))
+            (bucket, _pairs(cell), sorted(waits[bucket].items()) if bucket in waits else [])
             for bucket, cell in sorted(ledger.cells.items())
-            if any((counts := without_zeros(cell.counts), waits := without_zeros(cell.waits)))
+            if cell
         ],
     )
+
+
+def _pairs(counts: Counts) -> _Pairs:
+    return [(key, counts[key]) for key in sorted(counts) if key != f.LONGEST_WAIT_MS]  # that is in the waits
 
 
 def _rebound(counts: list[int], old_bounds: list[int], new_bounds: Sequence[int]) -> list[int]:

@@ -1,42 +1,28 @@
 """What stage 1 counts into: a ledger for each queue, a cell for each bucket in it.
 
-Cells are absolute: a reader replaces what it had, so sending one twice is harmless. A cell leaves stage 1 once its
-bucket is final and sent; the ledger's totals keep what it counted.
+Cells are absolute: a reader replaces what it had, so sending one twice is harmless. What is counted goes into the
+bucket's *change* since it was sent last; ``settle`` adds the changes to the cells and to the totals, once for many
+events. A cell leaves stage 1 once its bucket is final and sent; the ledger's totals keep what it counted.
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from stream.core import fields as f
 from stream.core.rules import QueueRule
 
-
-def without_zeros(counts: dict[int, int]) -> dict[int, int]:
-    """Copy counts. Zeros are seldom: only what was taken back leaves one."""
-    if 0 in counts.values():
-        return {field: count for field, count in counts.items() if count}
-    return dict(counts)
+Counts = dict[int, int]
 
 
-class Cell:
-    """The counts of one queue in one bucket."""
-
-    __slots__ = ("counts", "settled", "unsent", "waits")
-
-    def __init__(self) -> None:
-        self.counts: defaultdict[int, int] = defaultdict(int)
-        self.waits: dict[
-            int, int
-        ] = {}  # waits that ended here, by length: a maximum cannot be taken back, a count can
-        self.settled: dict[int, int] = {}  # what the ledger's totals have of it
-        self.unsent = False
-
-    def value(self) -> dict[int, int]:
-        """Return the counts without zeros, the longest wait among them."""
-        value = without_zeros(self.counts)
-        waits = without_zeros(self.waits)
-        if waits:
-            value[f.LONGEST_WAIT_MS] = max(waits)
-        return value
+def add(into: Counts, counts: Mapping[int, int]) -> None:
+    """Add the counts of a cell to others; zeros vanish."""
+    held = into.get
+    for field, count in counts.items():
+        total = held(field, 0) + count
+        if total:
+            into[field] = total
+        else:
+            into.pop(field, None)
 
 
 class Ledger:
@@ -53,19 +39,20 @@ class Ledger:
         "totals",
         "waiting",
         "waiting_in_order",
+        "waits",
     )
 
     def __init__(self, name: str, rule: QueueRule, bounds: int, first_at_ms: int) -> None:
         self.name = name
         self.rule = rule
         self.first_at_ms = first_at_ms
-        self.cells: dict[int, Cell] = {}  # by bucket
-        self.changed: list[int] = []  # buckets whose cell is unsent
-        self.totals: defaultdict[int, int] = defaultdict(int)
+        self.changed: dict[int, defaultdict[int, int]] = {}  # by bucket: what is not in its cell yet
+        self.cells: dict[int, Counts] = {}  # by bucket; without zeros, the longest wait among them
+        # By bucket, the waits that ended there, counted by length: a maximum cannot be taken back, a count can.
+        self.waits: dict[int, Counts] = {}
+        self.totals: Counts = {}
         self.histograms = [[0] * (bounds + 1) for _ in f.HISTOGRAM_NAMES]
-        self.waiting: dict[
-            bytes, int
-        ] = {}  # key of the call -> queued at, in order of it while waiting_in_order
+        self.waiting: dict[bytes, int] = {}  # key of the call -> queued at, in order while waiting_in_order
         self.newest_waiting_ms = 0
         self.waiting_in_order = True
 
@@ -86,17 +73,46 @@ class Ledger:
             self.waiting_in_order = True
         return next(iter(self.waiting.values()))
 
+    def note_wait(self, bucket: int, wait_ms: int, sign: int) -> None:
+        """Note, or take back, a wait that ended in a bucket. The bucket must be marked as changed."""
+        waits = self.waits.get(bucket)
+        if waits is None:
+            self.waits[bucket] = {wait_ms: sign}
+        elif count := waits.get(wait_ms, 0) + sign:
+            waits[wait_ms] = count
+        else:
+            del waits[wait_ms]
+
     def settle(self) -> None:
-        """Bring the totals up to date with the changed cells."""
-        totals = self.totals
-        for bucket in self.changed:
-            cell = self.cells[bucket]
-            counts, settled = cell.counts, cell.settled
-            for field, count in counts.items():
-                difference = count - settled.get(field, 0)
-                if difference:
-                    totals[field] += difference
-            cell.settled = dict(counts)
+        """Bring cells and totals up to date with what has changed."""
+        for bucket, change in self.changed.items():
+            if 0 in change.values():
+                counts = {field: count for field, count in change.items() if count}
+            else:
+                counts = dict(change)
+            change.clear()
+            if counts:
+                add(self.totals, counts)
+            cell = self.cells.get(bucket)
+            if cell is None:
+                if not counts:
+                    continue  # what was counted there was taken back, and nobody was told
+                cell = self.cells[bucket] = counts
+            else:
+                add(cell, counts)
+            waits = self.waits.get(bucket)
+            if waits:
+                cell[f.LONGEST_WAIT_MS] = max(waits)
+            elif waits is not None:
+                cell.pop(f.LONGEST_WAIT_MS, None)
+
+    def take(self) -> list[tuple[int, Counts]]:
+        """Return the cells that have changed since the last call, as (bucket, counts), to be sent at once."""
+        self.settle()
+        cells = self.cells
+        taken = [(bucket, cells[bucket]) for bucket in self.changed if bucket in cells]
+        self.changed.clear()
+        return taken
 
 
 class Book:
@@ -129,7 +145,7 @@ class Book:
         self.sign = 1
         self.ledgers: dict[str, Ledger] = {}
         self.changed: dict[str, Ledger] = {}
-        self.buckets: dict[int, list[Ledger]] = {}  # bucket -> ledgers with a cell there
+        self.buckets: dict[int, list[Ledger]] = {}  # bucket -> ledgers with something there
         self.offers: dict[
             bytes, int
         ] = {}  # key of a call -> when it was offered: open ones, which may still count there
@@ -139,23 +155,24 @@ class Book:
         self.duplicates = 0
         self.anomalies = [0] * len(f.ANOMALIES)
 
-    def cell(self, ledger: Ledger, at_ms: int) -> Cell:
-        """Return the cell of a moment, marked as changed."""
+    def counts(self, ledger: Ledger, at_ms: int) -> defaultdict[int, int]:
+        """Return where to count what happens at a moment."""
         bucket = at_ms // self.bucket_ms
-        cell = ledger.cells.get(bucket)
-        if cell is None:
-            cell = ledger.cells[bucket] = Cell()
+        change = ledger.changed.get(bucket)
+        return self.open(ledger, bucket) if change is None else change
+
+    def open(self, ledger: Ledger, bucket: int) -> defaultdict[int, int]:
+        """Mark a bucket as changed, and return where to count its change."""
+        if not ledger.changed:
+            self.changed[ledger.name] = ledger
+        change = ledger.changed[bucket] = defaultdict(int)
+        if bucket not in ledger.cells:
             held = self.buckets.get(bucket)
             if held is None:
                 self.buckets[bucket] = [ledger]
             else:
                 held.append(ledger)
-        if not cell.unsent:
-            cell.unsent = True
-            if not ledger.changed:
-                self.changed[ledger.name] = ledger
-            ledger.changed.append(bucket)
-        return cell
+        return change
 
     def anomaly(self, kind: int) -> None:
         """Count an event that makes no sense (index in ANOMALIES)."""
@@ -182,3 +199,4 @@ class Book:
         for old in [held for held in self.buckets if held < bucket]:
             for ledger in self.buckets.pop(old):
                 ledger.cells.pop(old, None)
+                ledger.waits.pop(old, None)

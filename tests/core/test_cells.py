@@ -4,7 +4,7 @@ import pytest
 
 from schemas import EVENT_TYPES
 from stream.core import fields as f
-from stream.core.cells import Book, Cell, Ledger
+from stream.core.cells import Book, Ledger
 from stream.core.rules import QueueRule
 
 BUCKET_MS = 5_000
@@ -22,25 +22,46 @@ def new_ledger(book, name="a"):
 
 def test_a_cell_shows_no_zeros():
     """What was taken back is as if it had never been counted."""
-    cell = Cell()
-    cell.counts[f.QUEUED] += 1
-    cell.counts[f.OFFERED] += 1
-    cell.counts[f.OFFERED] -= 1
-    cell.waits[7_000] = 0
+    book = new_book()
+    ledger = new_ledger(book)
+    counts = book.counts(ledger, 0)
+    counts[f.QUEUED] += 1
+    counts[f.OFFERED] += 1
+    counts[f.OFFERED] -= 1
 
-    assert cell.value() == {f.QUEUED: 1}
+    assert ledger.take() == [(0, {f.QUEUED: 1})]
+    assert ledger.totals == {f.QUEUED: 1}
+
+
+def test_a_cell_in_which_all_was_taken_back_is_sent_only_to_those_who_had_it():
+    """A visit that is answered before its target leaves nothing at the moment of the target."""
+    book = new_book()
+    ledger = new_ledger(book)
+    for at_ms in (0, 5_000):
+        book.counts(ledger, at_ms)[f.OVERDUE] += 1
+    book.counts(ledger, 5_000)[f.OVERDUE] -= 1
+
+    assert ledger.take() == [(0, {f.OVERDUE: 1})]
+    book.counts(ledger, 0)[f.OVERDUE] -= 1
+    assert ledger.take() == [(0, {})]
+    assert ledger.totals == {}
 
 
 def test_the_longest_wait_of_a_cell_can_be_taken_back():
     """It is counted by length, so that a correction leaves the next longest one; 0 ms is a wait."""
-    cell = Cell()
-    cell.waits = {0: 1, 9_000: 1, 12_000: 2}
+    book = new_book()
+    ledger = new_ledger(book)
+    book.counts(ledger, 0)[f.ANSWERED] += 1
+    for wait_ms in (0, 12_000, 9_000, 12_000):
+        ledger.note_wait(0, wait_ms, 1)
     shown = []
-    for wait_ms in (12_000, 12_000, 9_000):
-        cell.waits[wait_ms] -= 1
-        shown.append(cell.value())
+    for wait_ms in (12_000, 12_000, 9_000, 0):
+        book.counts(ledger, 0)
+        ledger.note_wait(0, wait_ms, -1)
+        shown += [cell.get(f.LONGEST_WAIT_MS) for _, cell in ledger.take()]
 
-    assert shown == [{f.LONGEST_WAIT_MS: 12_000}, {f.LONGEST_WAIT_MS: 9_000}, {f.LONGEST_WAIT_MS: 0}]
+    assert shown == [12_000, 9_000, 0, None]
+    assert f.LONGEST_WAIT_MS not in ledger.totals
 
 
 @pytest.mark.parametrize(("at_ms", "bucket"), [(0, 0), (4_999, 0), (5_000, 1), (9_999, 1), (10_000, 2)])
@@ -48,9 +69,9 @@ def test_a_moment_counts_in_the_bucket_that_holds_it(at_ms, bucket):
     """Buckets are half-open: [0, 5 s), [5 s, 10 s)."""
     book = new_book()
     ledger = new_ledger(book)
-    book.cell(ledger, at_ms)
+    book.counts(ledger, at_ms)[f.QUEUED] += 1
 
-    assert [bucket] == list(ledger.cells)
+    assert [(bucket, {f.QUEUED: 1})] == ledger.take()
 
 
 def test_a_cell_is_listed_once_as_changed_until_it_is_sent():
@@ -58,23 +79,24 @@ def test_a_cell_is_listed_once_as_changed_until_it_is_sent():
     book = new_book()
     ledger = new_ledger(book)
     for at_ms in (0, 1, 5_000, 2):
-        book.cell(ledger, at_ms)
+        book.counts(ledger, at_ms)[f.QUEUED] += 1
 
-    assert ([0, 1], {"a": ledger}) == (ledger.changed, book.changed)
+    assert ([0, 1], {"a": ledger}) == (list(ledger.changed), book.changed)
 
 
 def test_totals_follow_the_cells_by_differences():
     """Settling twice counts once, and what is taken back from a cell is taken back from the total."""
     book = new_book()
     ledger = new_ledger(book)
-    book.cell(ledger, 0).counts[f.QUEUED] += 3
+    book.counts(ledger, 0)[f.QUEUED] += 3
     ledger.settle()
     ledger.settle()
-    book.cell(ledger, 0).counts[f.QUEUED] -= 1
-    book.cell(ledger, 5_000).counts[f.QUEUED] += 10
+    book.counts(ledger, 0)[f.QUEUED] -= 1
+    book.counts(ledger, 5_000)[f.QUEUED] += 10
     ledger.settle()
 
-    assert dict(ledger.totals) == {f.QUEUED: 12}
+    assert ledger.totals == {f.QUEUED: 12}
+    assert ledger.cells == {0: {f.QUEUED: 2}, 1: {f.QUEUED: 10}}
 
 
 def test_totals_outlive_the_cells():
@@ -83,7 +105,7 @@ def test_totals_outlive_the_cells():
     ledgers = [new_ledger(book, name) for name in "ab"]
     for ledger in ledgers:
         for at_ms in (0, 5_000, 10_000):
-            book.cell(ledger, at_ms).counts[f.QUEUED] += 1
+            book.counts(ledger, at_ms)[f.QUEUED] += 1
         ledger.settle()
     book.forget_before(2)
 
