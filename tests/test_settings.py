@@ -41,7 +41,7 @@ BAD_FILES = {
     "the nearest is queue_defaults.target",
     '[queue]\ntarget = "5s"': "c.toml:2 queue is no known key; the nearest is queues",
     "zzz = 1": "c.toml:1 zzz is no known key; known are time_zone, kafka, events, windows, queue_defaults, "
-    "http, worker, queues",
+    "http, worker, alerts, queues",
     # the wrong kind of value
     '[http]\nport = "9660"': 'c.toml:2 http.port "9660" must be a whole number',
     "[http]\nport = true": "c.toml:2 http.port true must be a whole number",

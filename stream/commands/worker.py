@@ -98,7 +98,12 @@ async def _run(settings: Settings) -> int:
         http = settings.http
         try:
             served = await serve(
-                engine, http.host, http.port, monotonic_s=monotonic_s, allow_remote=http.allow_remote
+                engine,
+                http.host,
+                http.port,
+                monotonic_s=monotonic_s,
+                allow_remote=http.allow_remote,
+                alerts=settings.alerts,
             )
         except BindError as error:
             refused.append(error)

@@ -178,7 +178,12 @@ async def _work(demo: Demo, told: Any) -> None:
     async def exporter(engine: Any) -> Any:
         try:
             served = await serve(
-                engine, http.host, demo.port, monotonic_s=monotonic_s, allow_remote=http.allow_remote
+                engine,
+                http.host,
+                demo.port,
+                monotonic_s=monotonic_s,
+                allow_remote=http.allow_remote,
+                alerts=demo.settings.alerts,
             )
         except BindError as error:
             demo.fail(str(error))

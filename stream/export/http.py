@@ -24,10 +24,11 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from stream.export.board import STALE_AFTER_MS, board_json
 from stream.export.collector import registry_of
-from stream.export.metrics import Build, scrape
+from stream.export.metrics import DEFAULT_ALERTS, Build, scrape
 from stream.export.page import Page, load_page
 from stream.export.render import Renderer
 from stream.export.source import Source
+from stream.settings import Alerts
 
 # Longer request lines and header fields are answered with 400; Apache and nginx allow 8 KiB, and nothing here
 # takes arguments. A request with a body is answered with 413.
@@ -89,11 +90,12 @@ async def serve(
     allow_remote: bool = False,
     version: str | None = None,
     stale_after_ms: int = STALE_AFTER_MS,
+    alerts: Alerts = DEFAULT_ALERTS,
 ) -> Served:
-    """Listen on ``host:port`` (port 0: any free one) until closed. Raises BindError."""
+    """Listen on ``host:port`` (port 0: any free one) until closed; ``alerts`` is exported. Raises BindError."""
     host = _checked_host(host, allow_remote=allow_remote)
     build = Build(version or metadata.version("callgauge"), platform.python_version())
-    app = make_app(source, build, monotonic_s=monotonic_s, stale_after_ms=stale_after_ms)
+    app = make_app(source, build, monotonic_s=monotonic_s, stale_after_ms=stale_after_ms, alerts=alerts)
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -115,13 +117,18 @@ async def serve(
 
 
 def make_app(
-    source: Source, build: Build, *, monotonic_s: Callable[[], float], stale_after_ms: int = STALE_AFTER_MS
+    source: Source,
+    build: Build,
+    *,
+    monotonic_s: Callable[[], float],
+    stale_after_ms: int = STALE_AFTER_MS,
+    alerts: Alerts = DEFAULT_ALERTS,
 ) -> web.Application:
     """Return the application, to be served here or within another one."""
     # aiohttp answers malformed requests itself, past every hook, with its version and Python's in the Server
     # header.
     web_response.SERVER_SOFTWARE = _HEADERS["Server"]  # type: ignore[attr-defined]
-    site = _Site(source, build, monotonic_s, stale_after_ms)
+    site = _Site(source, build, monotonic_s, stale_after_ms, alerts)
     app = web.Application(middlewares=[_plain], client_max_size=0)
     app.on_response_prepare.append(_secure)
     app.router.add_get("/", site.page)
@@ -134,12 +141,18 @@ def make_app(
 
 class _Site:
     def __init__(
-        self, source: Source, build: Build, monotonic_s: Callable[[], float], stale_after_ms: int
+        self,
+        source: Source,
+        build: Build,
+        monotonic_s: Callable[[], float],
+        stale_after_ms: int,
+        alerts: Alerts,
     ) -> None:
         self._source = source
         self._build = build
         self._monotonic_s = monotonic_s
         self._stale_after_ms = stale_after_ms
+        self._alerts = alerts
         self._page: Page = load_page()
         self._making = asyncio.Lock()
         self._renderer = Renderer()
@@ -166,7 +179,7 @@ class _Site:
     async def metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(",".join(request.headers.getall("Accept", [])))
         async with self._making:
-            taken = scrape(self._source.snapshot, self._build, self._monotonic_s)
+            taken = scrape(self._source.snapshot, self._build, self._monotonic_s, self._alerts)
             if "escaping=" in content_type and not content_type.endswith(_SAME_IN_EVERY_SCHEME):
                 body = await asyncio.to_thread(encoder, registry_of(lambda: taken))
             else:

@@ -16,10 +16,12 @@ from stream.core import fields as f
 from stream.core import kpi
 from stream.core.labels import safe_label, unique_labels
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot
+from stream.settings import Alerts
 
 Value: TypeAlias = int | float | HistogramView
 Series: TypeAlias = tuple[tuple[str, ...], Value]  # label values, in the order of the metric's labels
 Counts: TypeAlias = Mapping[int, int]
+DEFAULT_ALERTS: Final = Alerts()
 
 
 def number_text(value: float) -> str:
@@ -51,16 +53,22 @@ class Scrape:
     snapshot: Snapshot
     queues: tuple[tuple[str, QueueView], ...]
     build: Build
+    alerts: Alerts
     elapsed_s: Callable[[], float]
 
 
-def scrape(take: Callable[[], Snapshot], build: Build, monotonic_s: Callable[[], float]) -> Scrape:
+def scrape(
+    take: Callable[[], Snapshot],
+    build: Build,
+    monotonic_s: Callable[[], float],
+    alerts: Alerts = DEFAULT_ALERTS,
+) -> Scrape:
     """Begin a collection: start the clock and take the snapshot."""
     started_s = monotonic_s()
     snapshot = take()
     labels = unique_labels(view.queue for view in snapshot.queues)
     queues = tuple(zip(labels, snapshot.queues, strict=True))
-    return Scrape(snapshot, queues, build, lambda: monotonic_s() - started_s)
+    return Scrape(snapshot, queues, build, alerts, lambda: monotonic_s() - started_s)
 
 
 Counted = TypeVar("Counted", int, Mapping[str, int])
@@ -224,6 +232,13 @@ def _seconds(at_ms: int | None) -> float | None:
     return None if at_ms is None else at_ms / kpi.MS_PER_S
 
 
+def _alert(name: str, text: str, value: Callable[[Alerts], int | float]) -> Metric:
+    def read(scrape: Scrape) -> Iterator[Series]:
+        yield (), value(scrape.alerts)
+
+    return Metric(f"callgauge_alert_{name}", text, Kind.GAUGE, (), read)
+
+
 def _lag(scrape: Scrape) -> Iterator[Series]:
     for (topic, partition), records in sorted(scrape.snapshot.pipeline.lag_records.items()):
         yield (str(partition), safe_label(topic)), records
@@ -365,6 +380,49 @@ _CONFIGURATION = (
     ),
 )
 
+_ALERTS = (
+    _alert(
+        "critical_share_ratio",
+        "Share of its objective below which a queue's service level is critical.",
+        lambda alerts: alerts.critical_share,
+    ),
+    _alert(
+        "contacts_min",
+        "Contacts in 30 minutes below which a service level raises no alert.",
+        lambda alerts: alerts.contacts_min,
+    ),
+    _alert(
+        "failures_min",
+        "Missed, abandoned, blocked or rejected ones below which their share raises no alert.",
+        lambda alerts: alerts.failures_min,
+    ),
+    _alert(
+        "blocked_limit_ratio",
+        "Share of blocked contacts above which an alert is raised.",
+        lambda alerts: alerts.blocked_limit,
+    ),
+    _alert(
+        "stale_limit_seconds",
+        "Age of the numbers above which they are called stale.",
+        lambda alerts: alerts.stale_limit_ms / kpi.MS_PER_S,
+    ),
+    _alert(
+        "lag_limit_records",
+        "Records not yet read above which a growing lag is reported.",
+        lambda alerts: alerts.lag_limit,
+    ),
+    _alert(
+        "rejected_limit_ratio",
+        "Share of rejected records above which an alert is raised.",
+        lambda alerts: alerts.rejected_limit,
+    ),
+    _alert(
+        "checkpoint_age_limit_seconds",
+        "Age of a checkpoint above which it is called old.",
+        lambda alerts: alerts.checkpoint_age_limit_ms / kpi.MS_PER_S,
+    ),
+)
+
 _PIPELINE = (
     _of_process_by(
         "callgauge_events_total",
@@ -464,5 +522,6 @@ METRICS: Final[tuple[Metric, ...]] = (
     *_WINDOW_COUNTS,
     *_WINDOW_RATIOS,
     *_CONFIGURATION,
+    *_ALERTS,
     *_PIPELINE,
 )

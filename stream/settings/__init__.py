@@ -1,11 +1,12 @@
 """The configuration: one definition; file, environment and command line; every value with its source."""
 
 from stream.settings.load import Configuration, is_loopback, load
-from stream.settings.model import Settings
+from stream.settings.model import Alerts, Settings
 from stream.settings.rules import board_rules, fold_rules
 from stream.settings.sources import ConfigError, Option, parse_set
 
 __all__ = [
+    "Alerts",
     "ConfigError",
     "Configuration",
     "Option",

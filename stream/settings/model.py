@@ -231,6 +231,53 @@ class Worker(Section):
     )
 
 
+class Alerts(Section):
+    """When the alert rules speak. /metrics exports these numbers, and the rules read them there."""
+
+    critical_share: Ratio = Field(
+        default=0.75,
+        description="Share of its objective below which a queue's service level is critical.",
+    )
+    contacts_min: int = Field(
+        default=20,
+        ge=1,
+        le=limits.ALERT_COUNT_MAX,
+        description="Contacts in 30 minutes below which a queue's service level raises no alert.",
+    )
+    failures_min: int = Field(
+        default=5,
+        ge=1,
+        le=limits.ALERT_COUNT_MAX,
+        description="Missed, abandoned, blocked or rejected ones below which their share raises no alert.",
+    )
+    blocked_limit: Ratio = Field(
+        default=0.01, description="Share of blocked contacts to stay below, between 0 and 1."
+    )
+    stale_limit_ms: Span = _span(
+        2 * limits.MINUTE_MS,
+        "stale_limit",
+        limits.ALERT_SPAN_MS_MIN,
+        limits.ALERT_SPAN_MS_MAX,
+        "Age of the numbers from which they are called stale.",
+    )
+    lag_limit: int = Field(
+        default=1_000,
+        ge=1,
+        le=limits.ALERT_COUNT_MAX,
+        description="Records not yet read from which a growing lag is reported.",
+    )
+    rejected_limit: Ratio = Field(
+        default=0.01, description="Share of rejected records to stay below, between 0 and 1."
+    )
+    checkpoint_age_limit_ms: Span = _span(
+        10 * limits.MINUTE_MS,
+        "checkpoint_age_limit",
+        limits.ALERT_SPAN_MS_MIN,
+        limits.ALERT_SPAN_MS_MAX,
+        "Age of a checkpoint from which it is called old; several times `worker.checkpoint_interval`.",
+    )
+
+
 QUEUE_DEFAULTS: Final = "queue_defaults"
 QUEUES: Final = "queues"
 
@@ -249,3 +296,4 @@ class Settings(Section):
     queues: dict[Annotated[str, AfterValidator(checks.check_queue_name)], Queue] = Field(default_factory=dict)
     http: Http = Field(default_factory=Http)
     worker: Worker = Field(default_factory=Worker)
+    alerts: Alerts = Field(default_factory=Alerts)

@@ -21,6 +21,7 @@ from stream.core.snapshot import HistogramView, PipelineView
 from stream.export.collector import SnapshotCollector, registry_of
 from stream.export.metrics import METRICS, Kind, scrape
 from stream.export.render import render
+from stream.settings import Alerts
 from tests.export.centre import (
     BOUNDS_MS,
     BUILD,
@@ -89,7 +90,18 @@ CONTRACT = {
     "callgauge_collect_duration_seconds": set(),
     "callgauge_build_info": {"version", "python"},
 }
-BEYOND_THE_CONTRACT = {"callgauge_position_holes_total": set(), "callgauge_log_gaps_total": set()}
+BEYOND_THE_CONTRACT = {
+    "callgauge_position_holes_total": set(),
+    "callgauge_log_gaps_total": set(),
+    "callgauge_alert_critical_share_ratio": set(),
+    "callgauge_alert_contacts_min": set(),
+    "callgauge_alert_failures_min": set(),
+    "callgauge_alert_blocked_limit_ratio": set(),
+    "callgauge_alert_stale_limit_seconds": set(),
+    "callgauge_alert_lag_limit_records": set(),
+    "callgauge_alert_rejected_limit_ratio": set(),
+    "callgauge_alert_checkpoint_age_limit_seconds": set(),
+}
 
 
 def text_of(view, *, openmetrics=False):
@@ -403,3 +415,36 @@ def test_promtool_finds_nothing_to_say(view):
 
     assert result.stderr.decode() == ""
     assert result.returncode == 0
+
+
+def test_the_thresholds_of_the_alert_rules_are_those_of_the_configuration():
+    """The rules read them here, so that one changes them in one place: spans in seconds, shares as ratios."""
+    alerts = Alerts.model_validate(
+        {
+            "critical_share": 0.5,
+            "contacts_min": 7,
+            "failures_min": 3,
+            "blocked_limit": 0.02,
+            "stale_limit": "90s",
+            "lag_limit": 12,
+            "rejected_limit": 0.04,
+            "checkpoint_age_limit": "1m",
+        }
+    )
+    text = render(scrape(snapshot, BUILD, stopped, alerts), openmetrics=False).decode()
+
+    assert {
+        sample.name.removeprefix("callgauge_alert_"): sample.value
+        for family in parse_text(text)
+        for sample in family.samples
+        if sample.name.startswith("callgauge_alert_")
+    } == {
+        "critical_share_ratio": 0.5,
+        "contacts_min": 7,
+        "failures_min": 3,
+        "blocked_limit_ratio": 0.02,
+        "stale_limit_seconds": 90,
+        "lag_limit_records": 12,
+        "rejected_limit_ratio": 0.04,
+        "checkpoint_age_limit_seconds": 60,
+    }
