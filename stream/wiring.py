@@ -24,6 +24,8 @@ def engine_settings(settings: Settings) -> EngineSettings:
         publish_interval_s=worker.publish_interval_ms / 1_000,
         checkpoint_interval_s=worker.checkpoint_interval_ms / 1_000,
         session_timeout_s=kafka.session_timeout_ms / 1_000,
+        stall_timeout_s=worker.stall_timeout_ms / 1_000,
+        recovery_timeout_s=worker.recovery_timeout_ms / 1_000,
         fold=fold_rules(settings),
         board=board_rules(settings),
     )

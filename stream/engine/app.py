@@ -15,6 +15,7 @@ FETCH_BYTES_MAX: Final = (
 )  # of a partition: a fetch is the unit that an agent sees; larger ones gave no gain
 BATCHES_BUFFERED: Final = 16  # about 5,000 records each
 REQUEST_TIMEOUT_S: Final = 30.0
+HEARTBEAT_S_MAX: Final = 3.0  # Kafka's own default
 DELIVERY_TIMEOUT_S: Final = 60.0  # a broker that restarts is back within it; then the process ends
 
 
@@ -48,9 +49,8 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "broker_commit_interval": 1.0,  # commits are only for displays of lag
         "broker_max_poll_records": None,  # a whole fetch; limits of 500 and 5000 gave no gain
         "broker_session_timeout": settings.session_timeout_s,
-        "broker_heartbeat_interval": max(
-            1.0, settings.session_timeout_s / 5
-        ),  # several tries within a session
+        # Several tries within a session, and soon enough to hear of a lost membership where the session is long.
+        "broker_heartbeat_interval": min(HEARTBEAT_S_MAX, max(1.0, settings.session_timeout_s / 5)),
         "broker_request_timeout": max(REQUEST_TIMEOUT_S, settings.session_timeout_s),
         "broker_rebalance_timeout": REQUEST_TIMEOUT_S,
         "broker_commit_livelock_soft_timeout": 300.0,

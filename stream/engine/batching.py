@@ -23,21 +23,27 @@ somebody has moved it since.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import faust
 from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
 from stream.clock import monotonic_s
+from stream.engine.last_resort import unheard
+from stream.engine.membership import FENCED_INSTANCE, NO_ERROR, UNKNOWN_MEMBER, Membership
 from stream.engine.raw_records import hand_over_raw
 
+T = TypeVar("T")
 SCHEME: Final = "callgauge"
 FETCH_WAIT_MS: Final = 200  # Faust fixes 1500: the first event after a restore came up to 1.85 s late
 IDLE_WAIT_S: Final = 0.05  # while every partition is paused; Faust sleeps a whole second there
+ENDS_WAIT_S: Final = 10.0  # for the broker to say where logs end
 TAIL_RECORDS: Final = (
     4  # of a checkpoint topic, read at a restore: the last is the state, the others are spare
 )
@@ -75,8 +81,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self.epochs: dict[TP, int] = {}
         self.positions_after: dict[TP, int] = {}
-        self.last_contact_s = monotonic_s()
-        self.unknown_member_count = 0
+        settings = self.consumer.app.engine.settings
+        self.membership = Membership(
+            static=settings.instance_id is not None,
+            session_timeout_s=settings.session_timeout_s,
+            last_contact_s=monotonic_s(),
+        )
 
     def _create_consumer(self, loop: Any) -> Any:
         consumer = super()._create_consumer(loop)
@@ -84,24 +94,48 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Thread: connect, then listen to the heartbeats."""
+        """Thread: connect, then listen to what the group answers."""
+        engine = self.consumer.app.engine
+        self.thread_loop.set_exception_handler(unheard(self.parent_loop, engine.fail))
         await super().on_start()
         hand_over_raw(self._consumer, self.consumer.batched_topics)
         coordinator = self._consumer._coordinator  # noqa: SLF001
-        beat, reset = coordinator._do_heartbeat, coordinator.reset_generation  # noqa: SLF001
+        coordinator._send_req = self._listening(coordinator._send_req)  # noqa: SLF001
 
-        async def heartbeat() -> bool:
-            answered = await beat()
-            if answered:
-                self.last_contact_s = monotonic_s()
-            return bool(answered)
+    def _listening(self, send: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+        """Return the coordinator's way of sending, with ears."""
 
-        def reset_generation() -> None:
-            self.unknown_member_count += 1
-            reset()
+        async def send_and_hear(request: Any) -> Any:
+            sent_s = monotonic_s()
+            response = await send(request)
+            if getattr(response, "error_code", NO_ERROR) == FENCED_INSTANCE:
+                # To aiokafka that is an unknown error, at which it stops for ever. It means the same.
+                response.error_code = UNKNOWN_MEMBER
+            self._hear(request, response, sent_s)
+            return response
 
-        coordinator._do_heartbeat = heartbeat  # noqa: SLF001
-        coordinator.reset_generation = reset_generation
+        return send_and_hear
+
+    def _hear(self, request: Any, response: Any, sent_s: float) -> None:
+        if isinstance(request, OffsetCommitRequest):
+            codes = [code for _, partitions in response.topics for _, code in partitions]
+            self.membership.answered(codes, sent_s, monotonic_s())
+        elif isinstance(request, SyncGroupRequest) and response.error_code == NO_ERROR:
+            self.membership.joined(sent_s)
+        elif isinstance(request, HeartbeatRequest):
+            self.membership.answered([response.error_code], sent_s, monotonic_s())
+        elif getattr(response, "error_code", NO_ERROR) == UNKNOWN_MEMBER:
+            self.membership.forgotten(monotonic_s())
+
+    async def in_thread(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run in the thread's loop, past the queue of calls: a call that hangs there must not keep this one waiting."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
+
+    async def ends(self, tps: Sequence[TP]) -> dict[TP, int]:
+        """Thread: ask the broker for the ends of logs."""
+        asked = [driver.ensure_aiokafka_TP(tp) for tp in tps]
+        ends = await self._ensure_consumer().end_offsets(asked)
+        return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}
 
     async def on_thread_stop(self) -> None:
         """Thread: disconnect. Without Kafka the client's own end fails, and that must not look like a bug."""
@@ -302,25 +336,37 @@ class Consumer(driver.Consumer):
         return state.position if state is not None and state.has_valid_position else None
 
     @property
-    def last_contact_s(self) -> float:
-        """When the group last answered a heartbeat (monotonic)."""
-        return self._thread.last_contact_s
+    def membership(self) -> Membership:
+        """This worker's place in the group."""
+        return self._thread.membership
 
-    @property
-    def coordination_error(self) -> BaseException | None:
-        """What ended the client's part in the group: it would neither join nor leave nor read any more."""
-        consumer = self._thread._consumer  # noqa: SLF001
-        task = getattr(getattr(consumer, "_coordinator", None), "_coordination_task", None)
-        return task.exception() if task is not None and task.done() and not task.cancelled() else None
+    async def answers(self) -> None:
+        """Return as soon as the fetching thread has had a turn."""
+        await self._thread.in_thread(asyncio.sleep(0))
 
-    def touch(self) -> None:
-        """Count an assignment as contact with the group."""
-        self._thread.last_contact_s = monotonic_s()
+    async def ends(self, tps: Sequence[TP]) -> dict[TP, int]:
+        """Return where logs end, as the broker says; of those only that Kafka speaks of within a while."""
+        try:
+            return await asyncio.wait_for(self._thread.in_thread(self._thread.ends(tps)), ENDS_WAIT_S)
+        except (KafkaError, TimeoutError):
+            return {}
 
-    @property
-    def unknown_member_count(self) -> int:
-        """How often the group did not know this member: each time it had to join anew."""
-        return self._thread.unknown_member_count
+    def what_ended(self) -> BaseException | None:
+        """Return what ended a part of the client that must go on for ever: nobody else would say so.
+
+        Without its coordination the client neither joins nor leaves nor reads any more; an error of it that is
+        pending waits for somebody to ask, and nobody does.
+        """
+        client = self._thread._consumer  # noqa: SLF001
+        if client is None:
+            return None
+        coordinator, fetcher = client._coordinator, client._fetcher  # noqa: SLF001
+        pending: BaseException | None = getattr(coordinator, "_pending_exception", None)
+        return (
+            pending
+            or error_of(getattr(coordinator, "_coordination_task", None))
+            or error_of(getattr(fetcher, "_fetch_task", None))
+        )
 
     # --- commits --------------------------------------------------------------------------------------------
 
@@ -336,6 +382,22 @@ class Consumer(driver.Consumer):
         acked.clear()
         self._acked_index[tp].clear()
         return int(newest) + 1
+
+
+def what_ended(app: Any) -> BaseException | None:
+    """Return what ended an agent or the producer's sender, which would only say so to whoever waits for a delivery."""
+    actors = [actor.actor_task for agent in app.agents.values() for actor in agent._actors]  # noqa: SLF001
+    producer = getattr(getattr(app, "_producer", None), "_producer", None)
+    sender = getattr(getattr(producer, "_sender", None), "_sender_task", None)
+    return next(filter(None, map(error_of, [*actors, sender])), None)
+
+
+def error_of(task: Any) -> BaseException | None:
+    """Return what ended a task that should never end; None as long as it runs."""
+    if task is None or not task.done():
+        return None
+    error: BaseException | None = None if task.cancelled() else task.exception()
+    return error or RuntimeError(f"{task.get_name()} ended")
 
 
 def _first_offset(records: Batch | Sequence[Any]) -> int:

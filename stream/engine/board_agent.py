@@ -9,6 +9,7 @@ from stream.engine.dead_letters import Send
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
 from stream.engine.shell import Outgoing, Shell
+from stream.engine.tp import source_key
 
 
 class BoardShell(Shell[BoardShard]):
@@ -17,6 +18,7 @@ class BoardShell(Shell[BoardShard]):
     def __init__(self, settings: EngineSettings, table: CheckpointTable, send: Send) -> None:
         super().__init__(settings.topics.cells, table, send)
         self._settings = settings
+        self._sources = frozenset(map(source_key, range(settings.partitions)))
 
     def fresh(self, partition: int) -> BoardShard:
         """Return the state of a shard that nobody has heard of yet."""
@@ -29,6 +31,7 @@ class BoardShell(Shell[BoardShard]):
     def fold(self, owned: Owned[BoardShard], records: Sequence[Any]) -> None:
         """Fold the publications of a batch."""
         owned.stage.fold(records)
+        owned.heard.update(record.key for record in records if record.key in self._sources)
 
     def outgoing(self, owned: Owned[BoardShard]) -> list[Outgoing]:
         """Take the intervals that have closed; the key decides the partition, for compaction."""

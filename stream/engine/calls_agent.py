@@ -12,6 +12,7 @@ from stream.engine.dead_letters import Send, keep_aside
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
 from stream.engine.shell import Outgoing, Shell
+from stream.engine.tp import source_key
 
 
 class CallsShell(Shell[CallsStage]):
@@ -47,7 +48,7 @@ class CallsShell(Shell[CallsStage]):
         wall = self._settings.board.clock is Clock.WALL
         as_of_ms = wall_ms() if wall and owned.caught_up else owned.stage.stream_time_ms
         payloads = owned.stage.publish(as_of_ms, caught_up=owned.caught_up)
-        key, topic = str(owned.place.partition).encode(), self._settings.topics.cells
+        key, topic = source_key(owned.place.partition), self._settings.topics.cells
         return [Outgoing(topic, key, payload, shard) for shard, payload in enumerate(payloads)]
 
     def about_to_save(self, owned: Owned[CallsStage]) -> None:

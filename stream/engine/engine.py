@@ -20,7 +20,7 @@ from stream.core.board import take_snapshot
 from stream.core.rules import Clock
 from stream.core.snapshot import PipelineView, Snapshot
 from stream.engine.app import App, make_app
-from stream.engine.batching import Consumer, RawSchema
+from stream.engine.batching import Consumer, RawSchema, what_ended
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import CheckpointTable, CheckpointTooLargeError
@@ -28,6 +28,7 @@ from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
 from stream.engine.pipeline import add_up
 from stream.engine.shell import Shell, UnreadableStateError
+from stream.engine.signs import ENDS_SHARE, Moment, signs_of
 from stream.engine.topics import BOARD_TABLE, CALLS_TABLE
 from stream.engine.watchdog import Watchdog
 
@@ -36,8 +37,6 @@ log = logging.getLogger("callgauge")
 WATCH_INTERVAL_S: Final = 0.5
 SAVER_STEP_S: Final = 0.1
 SAVING_SHARE: Final = 0.1  # of the time, at most
-RECOVERY_LIMIT_S: Final = 120.0
-UNKNOWN_MEMBER_LIMIT: Final = 10  # rejoins of a process that another one with the same instance id throws out
 
 
 class EngineError(Exception):
@@ -64,9 +63,13 @@ class Engine:
         self.stopping = False
         self.failed = asyncio.Event()
         self._assigned = False  # at least once, and restored
-        self._rebalance_began_s: float | None = None
+        self._assigning = True
+        self._assignments = 0  # completed
         self._unhealthy = ""
-        self._watchdog = Watchdog(settings.stall_after_s)
+        self._watchdog = Watchdog()
+        self._replaced_told = 0
+        self._reader_turns = 0
+        self._ends: dict[TP, int] = {}  # of the logs, as of the last time that somebody asked the broker
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
         self.calls = CallsShell(
@@ -104,6 +107,8 @@ class Engine:
             async for event in stream.noack().events():
                 await self.guard(shell.on_batch(event, self.consumer.seek_all))
                 await asyncio.sleep(0)  # a turn for the HTTP server between two batches
+            if not self.stopping:
+                self.fail(EngineError(f"the agent of {shell.topic} ended"))
 
         agent.__name__ = f"agent_{shell.topic}"
         return agent
@@ -166,9 +171,8 @@ class Engine:
     # --- assignments ----------------------------------------------------------------------------------------
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
-        if self._rebalance_began_s is None:
-            self._rebalance_began_s = monotonic_s()
-        if self.failure is None and not self.stopping and any(shell.owned for shell in self._shells):
+        self._assigning = True
+        if self._may_save() and any(shell.owned for shell in self._shells):
             try:
                 await asyncio.wait_for(self._save_all(), self.settings.revoke_timeout_s)
                 await asyncio.wait_for(self.consumer.commit(), self.settings.revoke_timeout_s)
@@ -177,9 +181,15 @@ class Engine:
         for shell in self._shells:
             shell.drop_all()
 
+    def _may_save(self) -> bool:
+        """Say whether the partitions are still ours. What one writes that has lost them is harmless, and late."""
+        return self.failure is None and not self.stopping and self._certain()
+
     async def _on_rebalance_complete(self, *_: Any, **__: Any) -> None:
         """Stop the flow again: Faust seeks while it flows and then clears the queues, losing batches."""
         self.consumer.stop_flow()
+        if not self.consumer.assignment():
+            self._settle()  # Faust does not seek where there is nothing to read
 
     async def _restore(self, shell: Shell[Any]) -> None:
         consumer, generation = self.consumer, self.app.consumer_generation_id
@@ -194,7 +204,6 @@ class Engine:
         shell.drop_all()
         shell.owned.update(restored)
         self._spread(shell)
-        consumer.touch()
 
     def _spread(self, shell: Shell[Any]) -> None:
         """Give every partition its own moment, so that the loop is never blocked for long."""
@@ -209,12 +218,15 @@ class Engine:
         epochs = await self.consumer.seek_all(positions)
         for _, found in owned:
             found.holes.rewound(epochs[TP(*found.place)])
-        self._assigned = True
-        self._rebalance_began_s = None
+        self._settle()
         log.info(
             "assigned: source partitions %s, shards %s",
             *(sorted(shell.owned) or "none" for shell in self._shells),
         )
+
+    def _settle(self) -> None:
+        self._assigned, self._assigning = True, False
+        self._assignments += 1
 
     async def _on_before_shutdown(self, *_: Any, **__: Any) -> None:
         """Save on a clean stop: consumer and producer are alive here, and the consumer commits afterwards.
@@ -238,7 +250,7 @@ class Engine:
     async def _ticker(self) -> None:
         while True:
             await asyncio.sleep(self.settings.publish_interval_s)
-            if self.app.rebalancing or self.stopping:
+            if self.app.rebalancing or not self._may_save():
                 continue
             self._look_at_positions()
             for shell in self._shells:
@@ -248,7 +260,7 @@ class Engine:
     async def _saver(self) -> None:
         while True:
             await asyncio.sleep(min(SAVER_STEP_S, self.settings.checkpoint_interval_s / 10))
-            if self.app.rebalancing or self.stopping:
+            if self.app.rebalancing or not self._may_save():
                 continue
             now_s = monotonic_s()
             due = [
@@ -273,39 +285,80 @@ class Engine:
         return max(self.settings.checkpoint_interval_s, dumps_s / SAVING_SHARE)
 
     async def watch(self) -> None:
-        """Look for what ended without a word, or does not move, as long as the process runs."""
+        """Look for what ended without a word, or does not go on, as long as the process runs."""
         while self.failure is None:
             await asyncio.sleep(WATCH_INTERVAL_S)
             self._look_for_the_dead()
+            self._look_at_the_membership()
             self._look_for_the_stuck(monotonic_s())
 
     def _look_for_the_dead(self) -> None:
         """End the process for a crash that Faust or its client only notes for whoever asks."""
         if self.app.crashed:
             self.fail(self.app.crash_reason or EngineError("Faust crashed and does not say why"))
-        error = self.consumer.coordination_error
+        error = self.consumer.what_ended() or what_ended(self.app)
         if error is not None:
             self.fail(error)
-        if self.consumer.unknown_member_count > UNKNOWN_MEMBER_LIMIT:
+
+    def _look_at_the_membership(self) -> None:
+        membership = self.consumer.membership
+        if membership.must_go:
             self.fail(
                 EngineError(
-                    "the group keeps forgetting this worker: does another one use the instance id "
-                    f"{self.settings.instance_id!r}?"
+                    f"another running worker uses the instance id {self.settings.instance_id!r}, and this one came "
+                    "later: give each worker an instance id of its own"
                 )
+            )
+        elif membership.replaced > self._replaced_told:
+            self._replaced_told = membership.replaced
+            log.warning(
+                "another worker came with the instance id %r; it should end by itself, and this one stays",
+                self.settings.instance_id,
             )
 
     def _look_for_the_stuck(self, now_s: float) -> None:
-        places = [owned for shell in self._shells for owned in shell.owned.values()]
-        positions = {owned.place: (owned.stage.applied_offset, self._waiting(owned)) for owned in places}
-        self._unhealthy = self._watchdog.look(positions, now_s)
-        if self._rebalance_began_s is not None and now_s - self._rebalance_began_s > RECOVERY_LIMIT_S:
-            self._unhealthy = f"partitions are being assigned since {now_s - self._rebalance_began_s:.0f} s"
+        moment = Moment(
+            calls=self.calls.owned,
+            board=self.board.owned,
+            waiting=self._waiting,
+            saving_pause_s=self._saving_pause_s(),
+            reader_turns=self._reader_turns,
+            assignments=self._assignments,
+            assigning=self._assigning,
+        )
+        trouble = self._watchdog.look(signs_of(moment, self.settings), now_s)
+        self._unhealthy = trouble.text if trouble is not None else ""
+        if trouble is not None and trouble.fatal:
+            self.fail(EngineError(f"{trouble.text}: ending, so that a new start may help"))
+
+    async def ask_for_ends(self) -> None:
+        """Ask for the ends of the logs again and again, past the fetcher: it may be what does not go on."""
+        while True:
+            await asyncio.sleep(self.settings.stall_timeout_s / ENDS_SHARE)
+            await self.consumer.answers()
+            self._reader_turns += 1
+            tps = [TP(*owned.place) for shell in self._shells for owned in shell.owned.values()]
+            if tps:
+                self._ends.update(await self.consumer.ends(tps))
+            for shell in self._shells:
+                for owned in shell.owned.values():
+                    self._refuse_an_end_before_us(owned)
+
+    def _refuse_an_end_before_us(self, owned: Owned[Any]) -> None:
+        end, next_offset = self._ends.get(TP(*owned.place)), owned.stage.applied_offset + 1
+        if end is not None and end < next_offset:
+            raise EngineError(
+                f"{owned.place} ends at offset {end}, but is counted up to {next_offset}: it was deleted and made "
+                "again, or lost records. What is in it now has offsets that are counted already; to count it from its "
+                "beginning, delete the checkpoint topics too"
+            )
 
     # --- where the partitions stand -------------------------------------------------------------------------
 
     def _end(self, owned: Owned[Any]) -> int:
-        end: int | None = self.consumer.end_offset(TP(*owned.place))
-        return int(owned.end_at_start if end is None else end)
+        tp = TP(*owned.place)
+        end: int | None = self.consumer.end_offset(tp)
+        return max(int(owned.end_at_start if end is None else end), self._ends.get(tp, 0))
 
     def _waiting(self, owned: Owned[Any]) -> int:
         reached = max(owned.reached_offset, int(owned.stage.applied_offset) + 1)
@@ -331,12 +384,19 @@ class Engine:
     # --- what others see ------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """Return everything that may be exported at this moment."""
-        reason = self._not_ready()
-        shards = self.board.live_shards() if not self._out_of_contact() else []
+        """Return everything that may be exported at this moment. An error in it ends the process."""
+        try:
+            return self._snapshot()
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    def _snapshot(self) -> Snapshot:
+        reason, ours = self._not_ready(), self._certain()
+        shards = self.board.live_shards() if ours else []
         snapshot = take_snapshot(
             shards,
-            self._pipeline(),
+            self._pipeline(exported=ours),
             self.settings.board,
             ready=not reason,
             not_ready_reason=reason,
@@ -357,24 +417,21 @@ class Engine:
     def _sick(self) -> str:
         return f"stopping: {self.failure}" if self.failure is not None else self._unhealthy
 
-    def _out_of_contact(self) -> float:
-        """Return for how long nothing was heard of the group; 0 while that is within the session.
+    def _certain(self) -> bool:
+        """Say whether what is owned cannot be another one's already.
 
         A worker that was stopped or cut off does not know that its partitions have gone to another one, so it
         stops exporting by itself after the time within which they cannot have gone.
         """
-        if not self._assigned:
-            return 0.0
-        silent_s = monotonic_s() - float(self.consumer.last_contact_s)
-        return silent_s if silent_s > self.settings.session_timeout_s else 0.0
+        return not self._assigned or self.consumer.membership.certain(monotonic_s())
 
     def _not_ready(self) -> str:
-        silent_s = self._out_of_contact()
+        silent_s = self.consumer.membership.silent_s(monotonic_s())
         reasons = (
             (self.failure is not None or self.stopping, "stopping"),
             (bool(self.phase), self.phase),
             (
-                self.app.rebalancing or self._rebalance_began_s is not None,
+                self._assigned and (self.app.rebalancing or self._assigning),
                 "recovering: partitions are being assigned",
             ),
             (not self._assigned, "waiting for the group to assign partitions"),
@@ -382,7 +439,7 @@ class Engine:
                 not any(shell.owned for shell in self._shells),
                 "no partitions assigned: there are more workers than partitions",
             ),
-            (silent_s > 0, f"the group has not answered for {silent_s:.0f} s"),
+            (not self._certain(), f"the group has not answered for {silent_s:.0f} s"),
             (
                 not all(owned.live for owned in self.board.owned.values()),
                 f"catching up with {self.cells_topic}",
@@ -390,10 +447,12 @@ class Engine:
         )
         return next((reason for holds, reason in reasons if holds), "")
 
-    def _pipeline(self) -> PipelineView:
+    def _pipeline(self, *, exported: bool) -> PipelineView:
         holes, gaps = (
             sum(counts) for counts in zip(*(shell.hole_counts() for shell in self._shells), strict=True)
         )
+        if not exported:
+            return replace(add_up([]), holes=holes, gaps=gaps)
         owned = list(self.calls.owned.values())
         lag: Mapping[tuple[str, int], int] = {
             found.place: self._waiting(found) for shell in self._shells for found in shell.owned.values()

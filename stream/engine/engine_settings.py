@@ -42,7 +42,12 @@ class EngineSettings:
     session_timeout_s: float = 10.0
     revoke_timeout_s: float = 4.0  # a checkpoint before giving partitions away may take this long
     stop_timeout_s: float = 20.0  # a clean stop, checkpoint and commit included
-    stall_after_s: float = 60.0  # records waiting and no progress for so long: not healthy
+    # Without progress for so long the process ends, and is unhealthy from half of it on. Longer than a delivery
+    # may take (60 s), so that an outage of Kafka is called that.
+    stall_timeout_s: float = 90.0
+    recovery_timeout_s: float = (
+        120.0  # the same for an assignment, from the loss of partitions to the restored states
+    )
     retry_backoff_max_s: float = 10.0  # between attempts to reach Kafka at the start
     fold: FoldRules = field(default_factory=FoldRules)
     board: BoardRules = field(default_factory=_board_rules)

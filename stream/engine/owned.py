@@ -1,6 +1,7 @@
 """A partition that this process owns, of either stage: its state, and what is under way on its behalf."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
@@ -42,6 +43,8 @@ class Owned(Generic[StageT]):
     checkpoint_at_ms: int | None = None
     saved_offset: int = -2  # applied offset of the last confirmed checkpoint; -2: none yet
     due_at_s: float = 0.0
+    published: int = 0  # times that all of a publication was confirmed
+    heard: Counter[bytes] = field(default_factory=Counter)  # shards: publications by source partition
     dump_s: float = 0.0  # how long the last dump took
     caught_up: bool = False
     live: bool = False  # has read what there was when it was taken over: its counters cannot go back any more

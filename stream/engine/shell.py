@@ -111,6 +111,7 @@ class Shell(ABC, Generic[StageT]):
             return
         async with owned.lock:
             await self._deliver(self.outgoing(owned))
+            owned.published += 1
 
     async def checkpoint(self, owned: Owned[StageT]) -> None:
         """Save the state, then acknowledge what it covers.

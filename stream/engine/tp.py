@@ -11,3 +11,8 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.partition}]"
+
+
+def source_key(partition: int) -> bytes:
+    """Return the key of what a source partition publishes."""
+    return str(partition).encode()

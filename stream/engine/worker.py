@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from stream.engine.engine import Engine
 from stream.engine.engine_settings import EngineSettings
+from stream.engine.last_resort import EXIT_FAILED, LoopGuard, nothing_unheard
 from stream.engine.logs import set_up_logging
 from stream.engine.topics import TopicsUnfitError, wait_for_topics
 
 log = logging.getLogger("callgauge")
 
 EXIT_DONE: Final = 0
-EXIT_FAILED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 FAILED_STOP_TIMEOUT_S: Final = 5.0  # nothing is saved after a failure: only what hangs takes longer
 _GC_THRESHOLDS: Final = (200_000, 50, 50)  # the defaults cost a fifth of the throughput of aiokafka's loops
@@ -37,8 +37,13 @@ async def run_worker(
     """
     set_up_logging()
     stop = until or asyncio.Event()
-    with _signals(stop):
-        engine = Engine(settings)
+    loop = asyncio.get_running_loop()
+    engine = Engine(settings)
+    with (
+        _signals(stop),
+        nothing_unheard(loop, engine.fail),
+        LoopGuard(loop, settings.stall_timeout_s),
+    ):
         serving = asyncio.ensure_future(exporter(engine)) if exporter is not None else None
         if serving is not None:
             serving.add_done_callback(lambda done: _look_at_exporter(engine, done))
@@ -74,9 +79,10 @@ async def _run(engine: Engine, stop: asyncio.Event) -> int:
             log.critical("%s", problem)
         return EXIT_CONFIGURATION
     starting = asyncio.ensure_future(_start(engine))
-    watching = asyncio.ensure_future(engine.guard(engine.watch()))
+    watching = [asyncio.ensure_future(engine.guard(work())) for work in (engine.watch, engine.ask_for_ends)]
     await _first(stop.wait(), engine.failed.wait())
-    watching.cancel()
+    for task in watching:
+        task.cancel()
     engine.stopping = True
     timeout_s = settings.stop_timeout_s if engine.failure is None else FAILED_STOP_TIMEOUT_S
     clean = await _stop(engine, starting, timeout_s)

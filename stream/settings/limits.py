@@ -68,3 +68,9 @@ ALERT_SPAN_MS_MIN: Final = SECOND_MS
 ALERT_SPAN_MS_MAX: Final = DAY_MS
 # A limit beyond this is a way to say never.
 ALERT_COUNT_MAX: Final = 1_000_000_000
+# A large state takes seconds to save, and a broker that restarts ten; an hour is longer than anybody looks away.
+STALL_TIMEOUT_MS_MIN: Final = 10 * SECOND_MS
+STALL_TIMEOUT_MS_MAX: Final = HOUR_MS
+# The group waits 30 s for each of its members to join.
+RECOVERY_TIMEOUT_MS_MIN: Final = 45 * SECOND_MS
+RECOVERY_TIMEOUT_MS_MAX: Final = HOUR_MS

@@ -229,6 +229,21 @@ class Worker(Section):
         limits.CHECKPOINT_INTERVAL_MS_MAX,
         "How often the state is stored; a crash reads this much again at most.",
     )
+    stall_timeout_ms: Span = _span(
+        90 * limits.SECOND_MS,
+        "stall_timeout",
+        limits.STALL_TIMEOUT_MS_MIN,
+        limits.STALL_TIMEOUT_MS_MAX,
+        "After this long without progress (records waiting, nothing published, saved or heard) the process ends "
+        "with exit code 1; from half of it on `/healthz` fails.",
+    )
+    recovery_timeout_ms: Span = _span(
+        2 * limits.MINUTE_MS,
+        "recovery_timeout",
+        limits.RECOVERY_TIMEOUT_MS_MIN,
+        limits.RECOVERY_TIMEOUT_MS_MAX,
+        "The same for being assigned partitions and restoring their states.",
+    )
 
 
 class Alerts(Section):

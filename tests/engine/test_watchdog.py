@@ -1,45 +1,89 @@
 """The watchdog, with the time passed in."""
 
-from stream.engine.tp import Place
-from stream.engine.watchdog import Watchdog
+import pytest
 
-PLACE = Place("call-events", 3)
+from stream.engine.watchdog import STEP_MAX_S, Sign, Trouble, Watchdog
 
 
-def test_records_that_wait_without_progress_make_it_bark():
-    """Exactly at the limit it is still patient; the line names partition and records."""
-    watchdog = Watchdog(stall_after_s=60)
-    watchdog.look({PLACE: (7, 5)}, 0.0)
+def still(token: int = 7, *, expected: bool = True, limit_s: float = 60.0) -> Sign:
+    """Return a sign of something that should go on."""
+    return Sign(token, expected, limit_s, "call-events[3] has not moved")
 
-    assert watchdog.look({PLACE: (7, 5)}, 60.0) == ""
-    assert (
-        watchdog.look({PLACE: (7, 9)}, 61.0) == "call-events[3] has not moved for 61 s with 9 records waiting"
+
+class Watched:
+    """A watchdog that looks once a second, as the engine's does twice."""
+
+    def __init__(self) -> None:
+        self.dog, self.now_s = Watchdog(), 1_000.0
+
+    def look(self, seconds: int, **signs: Sign) -> Trouble | None:
+        """Look for so many seconds; return what the last look said."""
+        trouble = None
+        for _ in range(seconds):
+            trouble = self.dog.look(signs, self.now_s)
+            self.now_s += 1
+        return trouble
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(30, None), (31, None), (32, False), (61, False), (62, True)],
+)
+def test_what_stands_still_is_unhealthy_after_half_of_its_limit_and_ends_the_process_after_all_of_it(
+    seconds, said
+):
+    """Exactly at half and at the limit it is still patient; the first look only begins the wait."""
+    trouble = Watched().look(seconds, position=still())
+
+    assert (trouble.fatal if trouble else None) == said
+
+
+def test_it_says_what_and_for_how_long():
+    """The line is for whoever reads the log after the process has ended."""
+    assert Watched().look(41, position=still()) == Trouble(
+        "call-events[3] has not moved for 40 s", fatal=False
     )
 
 
 def test_progress_calms_it():
     """One step forward starts the wait anew."""
-    watchdog = Watchdog(stall_after_s=60)
-    watchdog.look({PLACE: (7, 5)}, 0.0)
-    watchdog.look({PLACE: (8, 5)}, 50.0)
+    watched = Watched()
+    watched.look(50, position=still(7))
 
-    assert watchdog.look({PLACE: (8, 5)}, 100.0) == ""
-
-
-def test_nothing_to_read_is_no_stall():
-    """An idle partition may rest for ever; the wait begins when a record comes."""
-    watchdog = Watchdog(stall_after_s=60)
-    watchdog.look({PLACE: (7, 0)}, 0.0)
-    watchdog.look({PLACE: (7, 0)}, 1_000.0)
-
-    assert watchdog.look({PLACE: (7, 1)}, 1_030.0) == ""
-    assert watchdog.look({PLACE: (7, 1)}, 1_061.0) != ""
+    assert watched.look(31, position=still(8)) is None
+    assert watched.look(1, position=still(8)) is not None
 
 
-def test_a_partition_that_was_given_away_is_forgotten():
+def test_what_need_not_go_on_may_rest_for_ever():
+    """An idle partition is no stall; the wait begins when a record comes."""
+    watched = Watched()
+
+    assert watched.look(1_000, position=still(expected=False)) is None
+    assert watched.look(30, position=still()) is None
+    assert watched.look(2, position=still()) is not None
+
+
+def test_what_was_given_away_is_forgotten():
     """When it comes back its wait begins anew."""
-    watchdog = Watchdog(stall_after_s=60)
-    watchdog.look({PLACE: (7, 5)}, 0.0)
-    watchdog.look({}, 50.0)
+    watched = Watched()
+    watched.look(50, position=still())
+    watched.look(1)
 
-    assert watchdog.look({PLACE: (7, 5)}, 100.0) == ""
+    assert watched.look(31, position=still()) is None
+
+
+def test_the_worst_of_several_is_told():
+    """Worst is what is nearest to its own limit, or furthest beyond it."""
+    trouble = Watched().look(50, slow=still(limit_s=1_000), quick=still(limit_s=40))
+
+    assert trouble == Trouble("call-events[3] has not moved for 49 s", fatal=True)
+
+
+def test_time_in_which_nobody_could_look_does_not_count():
+    """After SIGCONT, or a night of the laptop, everything is late and nothing is stuck."""
+    watched = Watched()
+    watched.look(2, position=still())
+    watched.now_s += 100_000
+
+    assert watched.look(int(30 - STEP_MAX_S), position=still()) is None
+    assert watched.look(3, position=still()) is not None
