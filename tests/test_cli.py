@@ -23,7 +23,7 @@ from stream.demo.table import as_line, as_lines
 from stream.settings import load
 from tools import manual
 
-COMMANDS = ["demo", "kafka", "topics", "worker", "simulate", "send", "replay", "config"]
+COMMANDS = ["demo", "kafka", "topics", "worker", "simulate", "send", "replay", "config", "dead-letters"]
 DOCS = Path(__file__).parent.parent / "docs"
 WRONG_USAGE = {
     ("nope",): "callgauge: no such command 'nope'; see callgauge --help",
@@ -54,6 +54,24 @@ WRONG_USAGE = {
         "--port",
         "-1",
     ): "callgauge: --port http.port -1 is out of range; it must lie between 0 and 65535",
+    ("dead-letters", "show"): "callgauge: missing argument 'LETTER'; see callgauge dead-letters show --help",
+    ("dead-letters", "show", "dead:1"): "callgauge: 'dead:1' is no letter; write TOPIC:PARTITION:OFFSET as ",
+    ("dead-letters", "show", "dead:1:2", "dead:1:2"): "callgauge: a letter is named twice",
+    ("dead-letters", "list", "--since", "soon"): "callgauge: --since 'soon' is no time; write 2026-",
+    ("dead-letters", "list", "--limit", "0"): "callgauge: invalid value for '--limit': ",
+    (
+        "dead-letters",
+        "resend",
+    ): "callgauge: name letters, or choose them with --reason or --all, or give --edit",
+    ("dead-letters", "resend", "dead:0:1", "--all"): "callgauge: name letters, or choose them with --reason ",
+    (
+        "dead-letters",
+        "resend",
+        "dead:0:1",
+        "--since",
+        "2h",
+    ): "callgauge: --topic, --since, --until and --parti",
+    ("dead-letters", "resend", "--edit", "nofile"): "callgauge: nofile does not exist; name a file of JSON ",
     (
         "topics",
         "--bootstrap-servers",
@@ -132,7 +150,17 @@ def test_a_bad_configuration_ends_before_anything_is_connected(command, listener
     assert seen == []
 
 
-@pytest.mark.parametrize("command", [["topics"], ["send", "e.jsonl"], ["simulate", "--calls", "1"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["topics"],
+        ["send", "e.jsonl"],
+        ["simulate", "--calls", "1"],
+        ["dead-letters", "list"],
+        ["dead-letters", "show", "dead:0:1"],
+        ["dead-letters", "resend", "--all"],
+    ],
+)
 def test_a_kafka_that_is_away_is_one_line_and_exit_code_1(command, capsys):
     """The line says where it looked and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -199,7 +227,8 @@ def test_the_manual_has_every_command():
     """A command that is added without documentation fails here."""
     reference = manual.command_reference()
 
-    assert re.findall(r"### `callgauge (\w+)`", reference) == COMMANDS
+    assert re.findall(r"### `callgauge ([\w-]+)`", reference) == COMMANDS
+    assert re.findall(r"### `callgauge dead-letters (\w+)`", reference) == ["list", "show", "resend"]
 
 
 def test_config_prints_toml_and_json_with_the_source_of_every_value(capsys):

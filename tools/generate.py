@@ -14,6 +14,8 @@ from pydantic import TypeAdapter
 from schemas.decode import RejectReason
 from schemas.events import EVENT_TYPES, MODELS, SCHEMA_VERSION_DEFAULT, AnyEvent, CallEvent, name_of, type_of
 from schemas.limits import CALL_ID_CHARACTERS_MAX, CALL_ID_CHARACTERS_MIN
+from stream.letters.layout import KEY_BYTES, RESENT, VALUE_BYTES
+from stream.letters.limits import VALUE_BYTES_MAX
 
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / "schemas" / "json"
@@ -58,6 +60,7 @@ def _event_message(model: type[CallEvent]) -> Json:
 
 def _returned_message(title: str, summary: str, reason: Json) -> Json:
     text = {"type": "string"}
+    number = text | {"pattern": "^[0-9]+$"}
     return {
         "title": title,
         "summary": summary,
@@ -68,12 +71,17 @@ def _returned_message(title: str, summary: str, reason: Json) -> Json:
             "properties": {
                 "reason": reason,
                 "topic": text | {"description": "The topic that the record was read from."},
-                "partition": text | {"description": "Its partition, in decimal.", "pattern": "^[0-9]+$"},
-                "offset": text | {"description": "Its offset, in decimal.", "pattern": "^[0-9]+$"},
+                "partition": number | {"description": "Its partition, in decimal."},
+                "offset": number | {"description": "Its offset, in decimal."},
                 "error": text | {"description": "What was wrong, in a few words, without field values."},
+                RESENT: number | {"description": "How often it has been sent again; absent: never."},
+                KEY_BYTES: number | {"description": "Length of the key, where it had to be cut."},
+                VALUE_BYTES: number | {"description": "Length of the value, where it had to be cut."},
             },
         },
-        "payload": {"description": "The record's value, byte for byte."},
+        "payload": {
+            "description": f"The record's value, byte for byte, but for what is beyond {VALUE_BYTES_MAX} bytes."
+        },
     }
 
 

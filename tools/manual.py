@@ -85,13 +85,22 @@ def command_reference() -> str:
     group: Any = typer.main.get_command(app)
     context = group.context_class(group, info_name="callgauge")
     parts = []
-    for name, command in group.commands.items():
-        inner = command.context_class(command, info_name=name, parent=context)
-        lines = [f"### `callgauge {name}`", "", re.sub(r"[ \t]*\n[ \t]*", "\n", command.help.strip()), ""]
-        lines += ["| argument or option | meaning |", "|---|---|"]
-        lines += [f"| `{names}` | {text} |" for names, text in _records(command, inner)]
+    for name, command, inner in _commands(group, context):
+        lines = [f"### `{name}`", "", re.sub(r"[ \t]*\n[ \t]*", "\n", command.help.strip()), ""]
+        if not hasattr(command, "commands"):
+            lines += ["| argument or option | meaning |", "|---|---|"]
+            lines += [f"| `{names}` | {text} |" for names, text in _records(command, inner)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def _commands(group: Any, context: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield every command with its whole name, those of a group after it."""
+    for name, command in group.commands.items():
+        inner = command.context_class(command, info_name=name, parent=context)
+        yield inner.command_path, command, inner
+        if hasattr(command, "commands"):
+            yield from _commands(command, inner)
 
 
 def _records(command: Any, context: Any) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,7 @@ from stream.core.calls import SetAside
 from stream.engine.engine_settings import TopicNames
 from stream.engine.owned import all_confirmed
 from stream.engine.tp import Place
-
-Headers = list[tuple[str, bytes]]
+from stream.letters.layout import Headers, Source, parts_of
 
 
 class Send(Protocol):
@@ -26,18 +25,6 @@ class Send(Protocol):
         ...
 
 
-def headers_of(aside: SetAside, place: Place) -> Headers:
-    """Say why, and where the record came from; nothing of what is in it."""
-    error = f"{aside.reason}: {aside.where}" if aside.where else aside.reason
-    return [
-        ("reason", aside.reason.encode()),
-        ("topic", place.topic.encode()),
-        ("partition", str(place.partition).encode()),
-        ("offset", str(aside.record.offset).encode()),
-        ("error", error.encode()),
-    ]
-
-
 async def keep_aside(asides: Sequence[SetAside], place: Place, names: TopicNames, send: Send) -> None:
     """Send each record to its topic, same partition, original key and bytes; return when all are confirmed.
 
@@ -47,6 +34,9 @@ async def keep_aside(asides: Sequence[SetAside], place: Place, names: TopicNames
     pending = []
     for aside in asides:
         topic = names.late if aside.late else names.dead
-        headers = headers_of(aside, place)
-        pending.append(await send(topic, aside.record.key, aside.record.value, place.partition, headers))
+        record: Any = aside.record
+        source = Source(place.topic, place.partition, record.offset)
+        earlier = getattr(record, "headers", ())  # a fold's record need not have any
+        letter = parts_of(record, source, aside.reason, aside.where, earlier)
+        pending.append(await send(topic, letter.key, letter.value, place.partition, letter.headers))
     await all_confirmed(pending)

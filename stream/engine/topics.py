@@ -17,6 +17,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from stream.engine.engine_settings import EngineSettings
+from stream.letters.limits import LETTER_BYTES_MAX
 
 log = logging.getLogger("callgauge")
 
@@ -89,8 +90,9 @@ def topic_specs(settings: EngineSettings) -> tuple[TopicSpec, ...]:
 
     return (
         TopicSpec(names.events, partitions, partitions, "delete", copies),
-        TopicSpec(names.dead, partitions, partitions, "delete", copies),
-        TopicSpec(names.late, partitions, partitions, "delete", copies),
+        # A record as large as Kafka takes is larger with the headers that say why it was set aside.
+        TopicSpec(names.dead, partitions, partitions, "delete", copies, LETTER_BYTES_MAX),
+        TopicSpec(names.late, partitions, partitions, "delete", copies, LETTER_BYTES_MAX),
         # After a restart a publication carries every cell that may still change, of every queue.
         TopicSpec(names.cells, shards, shards, "delete", copies, MESSAGE_BYTES_MAX, kept),
         TopicSpec(names.intervals, None, shards, "compact", copies, None, compacted),

@@ -167,6 +167,14 @@ class Cluster:
         admin.delete_records({TopicPartition(f"{self.prefix}-events", partition): before_offset})
         admin.close()
 
+    def delete(self, topic: str) -> None:
+        """Delete one of the test's topics, and wait until it is gone."""
+        name = f"{self.prefix}-{topic}"
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap_servers)
+        admin.delete_topics([name])
+        wait_until(f"{name} is gone", lambda: name not in admin.list_topics())
+        admin.close()
+
     def read(self, topic: str, count: int) -> list[Any]:
         """Return the first records of one of the test's topics, at least ``count``."""
         consumer = self._consumer()

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from stream.core import fields as f
+from tests.broker.conftest import wait_until
 
 pytestmark = pytest.mark.broker
 
@@ -145,3 +146,36 @@ def test_a_checkpoint_that_cannot_be_read_ends_the_worker_with_one_line(cluster)
     assert len(lines) == 1, worker.log()
     assert f"{cluster.prefix}-calls-changelog[1]" in lines[0]
     assert "delete the topic" in lines[0]
+
+
+def test_what_is_not_delivered_to_its_topic_is_not_committed_and_a_restart_delivers_it(cluster, calls):
+    """While the dead letter cannot be delivered nothing after it is saved; killed there, the next worker sends it."""
+    cluster.create_topics()
+    cluster.send(calls(0, 30))
+    first = cluster.start(instance_id="one")
+    first.wait_for("all is saved", lambda shown: shown["events"].get("queued") == 30)
+    saved = wait_until(
+        "all is committed",
+        lambda: (found := cluster.committed()) and all(a == b for a, b in found.values()) and found,
+    )
+    cluster.delete("dead")  # the producer waits for it to come back, as long as it may
+    bad = (1, b"call-x", b'{"type": "queued", "call_id": "call-x"')
+    late = [record for record in calls(30, 90) if record[0] == 1]
+    cluster.send([bad, *late])
+    first.wait_for("what came after is counted", lambda shown: shown["queued"] == 50)
+    time.sleep(3)  # six checkpoints are due
+
+    committed, end = cluster.committed()[1]
+    assert (committed, end) == (saved[1][1], saved[1][1] + 1 + len(late))
+    first.kill()
+    cluster.create_topics()
+    second = cluster.start(instance_id="one")
+    second.wait_for("everything is saved", lambda shown: shown["events"].get("queued") == 50)
+
+    letters = cluster.read("dead", 1)
+    assert {(record.key, record.value) for record in letters} == {bad[1:]}
+    assert all(dict(record.headers)["offset"] == str(committed).encode() for record in letters)
+    assert second.shows()["totals"] == cluster.expected_totals()
+    assert second.shows()["rejected"] == {"not_json": 1}
+    assert second.stop() == 0, second.log()
+    assert all(committed == end for committed, end in cluster.committed().values())

@@ -14,7 +14,7 @@ from stream.core.calls import CallsStage, SetAside
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import FoldRules
 from stream.engine.checkpoints import CHECKPOINT_BYTES_MAX, CheckpointTable, CheckpointTooLargeError
-from stream.engine.dead_letters import headers_of, keep_aside
+from stream.engine.dead_letters import keep_aside
 from stream.engine.engine_settings import EngineSettings, TopicNames
 from stream.engine.owned import Owned, all_confirmed
 from stream.engine.pipeline import add_up
@@ -351,10 +351,33 @@ def test_what_is_set_aside_keeps_its_bytes_and_says_where_it_came_from():
             ("call-events-late", b"k", b"{secret", 3),
         ]
         for record, aside in zip(sent, asides, strict=True):
-            assert record[4] == headers_of(aside, Place("call-events", 3))
+            assert dict(record[4])["reason"] == aside.reason.encode()
+            assert dict(record[4])["topic"] == b"call-events"
             assert dict(record[4])["offset"] == b"7"
             assert dict(record[4])["partition"] == b"3"
             assert b"secret" not in b"".join(value for _, value in record[4])
+
+    asyncio.run(run())
+
+
+def test_a_record_that_was_sent_again_and_comes_back_says_how_often():
+    """The count goes on in the header of the letter; other headers of the record are not kept."""
+
+    async def run() -> None:
+        sent = []
+
+        async def send(*record):
+            sent.append(record)
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+        headers = (("resent", b"2"), ("trace", b"secret"))
+        bad = SimpleNamespace(offset=7, timestamp=None, key=b"k", value=b"{", headers=headers)
+        await keep_aside(CallsStage(0, FoldRules()).fold([bad]), Place("call-events", 3), TopicNames(), send)
+        kept = dict(sent[0][4])
+        assert kept["resent"] == b"2"
+        assert set(kept) == {"reason", "topic", "partition", "offset", "error", "resent"}
 
     asyncio.run(run())
 
