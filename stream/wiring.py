@@ -1,11 +1,12 @@
 """Where settings become what the shell is told."""
 
+from stream.access import Access
 from stream.engine.engine_settings import EngineSettings, TopicNames
 from stream.settings import Settings, board_rules, fold_rules
 
 
-def engine_settings(settings: Settings) -> EngineSettings:
-    """Return what the worker is told."""
+def engine_settings(settings: Settings, access: Access) -> EngineSettings:
+    """Return what the worker is told; ``access`` is ``access_of(settings)`` but for a broker of our own."""
     kafka, worker = settings.kafka, settings.worker
     return EngineSettings(
         bootstrap_servers=kafka.bootstrap_servers,
@@ -28,4 +29,5 @@ def engine_settings(settings: Settings) -> EngineSettings:
         recovery_timeout_s=worker.recovery_timeout_ms / 1_000,
         fold=fold_rules(settings),
         board=board_rules(settings),
+        access=access,
     )

@@ -113,6 +113,33 @@ BAD_FILES = {
     "configured queues; write at least 2",
     '[http]\nhost = "0.0.0.0"': 'c.toml:2 http.host "0.0.0.0" can be reached from other machines; if that is '
     'meant, add --allow-remote (http.allow_remote = true), otherwise use "127.0.0.1"',
+    # TLS and passwords
+    '[kafka]\nsecurity_protocol = "SASL_TLS"': 'c.toml:2 kafka.security_protocol "SASL_TLS" is none of PLAINTEXT, '
+    'SSL, SASL_PLAINTEXT, SASL_SSL; the nearest is "SASL_SSL"',
+    '[kafka]\nsasl_mechanism = "SCRAM-512"': 'c.toml:2 kafka.sasl_mechanism "SCRAM-512" is none of SCRAM-SHA-512, '
+    'SCRAM-SHA-256, PLAIN; the nearest is "SCRAM-SHA-512"',
+    '[kafka]\nsasl_username = "u"': "c.toml:2 kafka.sasl_username means nothing with kafka.security_protocol "
+    '"PLAINTEXT"; set that to "SASL_SSL", or leave kafka.sasl_username out',
+    '[kafka]\nsecurity_protocol = "SSL"\nsasl_password = "hunter2"': "c.toml:3 kafka.sasl_password means nothing "
+    'with kafka.security_protocol "SSL"; set that to "SASL_SSL", or leave kafka.sasl_password out',
+    '[kafka]\nssl_cafile = "ca.pem"': "c.toml:2 kafka.ssl_cafile means nothing with kafka.security_protocol "
+    '"PLAINTEXT"; set that to "SSL", or leave kafka.ssl_cafile out',
+    '[kafka]\nsecurity_protocol = "SASL_SSL"': 'c.toml:2 kafka.security_protocol "SASL_SSL" needs a user; '
+    "set kafka.sasl_username",
+    '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_username = "u"': 'c.toml:2 kafka.security_protocol "SASL_SSL" '
+    "needs a password; set kafka.sasl_password_file, or CALLGAUGE_KAFKA__SASL_PASSWORD",
+    '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_username = "u"\nsasl_password = "hunter2"\n'
+    'sasl_password_file = "f"': "c.toml:5 kafka.sasl_password and kafka.sasl_password_file are both set; "
+    "keep one of them",
+    '[kafka]\nsecurity_protocol = "SSL"\nssl_keyfile = "k.pem"': "c.toml:3 kafka.ssl_keyfile is a key without a "
+    "certificate; set kafka.ssl_certfile too",
+    # a secret in the wrong place is not repeated
+    "[kafka]\nsasl_password = 77123": "c.toml:2 kafka.sasl_password must be text in quotes",
+    '[[kafka]]\nsasl_password = "hunter2"': "c.toml:1 kafka must be a table; write it as [kafka]",
+    '[kafka]\nsasl_pasword = "hunter2"': "c.toml:2 kafka.sasl_pasword is no known key; the nearest is "
+    "kafka.sasl_password",
+    '[kafka]\nbootstrap_servers = "u:hunter2@k:9092"': 'c.toml:2 kafka.bootstrap_servers "***@k:9092" has a user in '
+    "it; brokers are host:port, and users go into kafka.sasl_username",
     # of two, the first in the file; what a queue inherits is wrong where it was written
     '[queue_defaults]\ntarget = "x"\n[queues.a]\n[queues.b]\nobjective = 7': "c.toml:2 queue_defaults.target "
     '"x" is no span of time; write it like "20s", "1m30s", "1h" or "500ms"',
@@ -128,6 +155,10 @@ BAD_SETS = {
     "http.prt=1": "--set http.prt is no known key; the nearest is http.port",
     "http.port=x": '--set http.port "x" must be a whole number',
     "a b=1": '--set "a b" is no key; write it like queue_defaults.target',
+    "kafka.sasl_password=hunter2": "--set kafka.sasl_password would show a secret to everyone on this machine "
+    "(list of processes); use the variable CALLGAUGE_KAFKA__SASL_PASSWORD, or a file",
+    "kafka.sasl_password hunter2": '--set "kafka.sasl_password" is not KEY=VALUE; '
+    "write it like --set windows.clock=stream",
     "clock": '--set "clock" is not KEY=VALUE; write it like --set windows.clock=stream',
 }
 
@@ -422,6 +453,18 @@ def test_a_secret_is_never_printed():
     assert toml_value(key, SecretStr("hunter2")) == f'"{HIDDEN}"'
     assert toml_value(key, "hunter2") == f'"{HIDDEN}"'
     assert "hunter2" not in repr(key)
+
+
+def test_a_secret_is_shown_neither_by_the_configuration_nor_by_its_settings(config_file):
+    """That there is none may be seen, what it is may not; the source of it may."""
+    config_file.write_text('[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_username = "u"\n')
+    loaded = load(config_file, {"CALLGAUGE_KAFKA__SASL_PASSWORD": "hunter2"})
+    texts = [as_toml(loaded), repr(as_json(loaded)), repr(loaded), str(loaded.settings.model_dump())]
+
+    assert loaded.settings.kafka.sasl_password.get_secret_value() == "hunter2"
+    assert all("hunter2" not in text for text in texts)
+    assert f'sasl_password = "{HIDDEN}"  # CALLGAUGE_KAFKA__SASL_PASSWORD' in texts[0]
+    assert 'sasl_password = ""  # default' in as_toml(load())
 
 
 @pytest.mark.parametrize("key", known_keys().values(), ids=lambda key: key.name)

@@ -140,6 +140,19 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
 
 
 @contextmanager
+def reaching() -> Iterator[None]:
+    """Turn what keeps Kafka from us into RunError (nobody there) or UsageError (TLS or password wrong)."""
+    from stream.access import KafkaRefusedError, KafkaUnreachableError  # noqa: PLC0415 - start fast
+
+    try:
+        yield
+    except KafkaRefusedError as error:
+        raise UsageError(str(error)) from error
+    except KafkaUnreachableError as error:
+        raise RunError(f"{error}; `callgauge kafka` starts one") from error
+
+
+@contextmanager
 def failing(*kinds: type[Exception], advice: str = "") -> Iterator[None]:
     """Turn errors whose text is made for people into RunError."""
     try:

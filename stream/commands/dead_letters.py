@@ -301,16 +301,17 @@ def _time_ms(option: str, text: str | None) -> int | None:
 def _log(settings: Settings) -> Iterator["LetterLog"]:
     import asyncio  # noqa: PLC0415 - start fast
 
+    from stream.access import access_of  # noqa: PLC0415
     from stream.commands.delivery import check_topic  # noqa: PLC0415
     from stream.letters.log import LetterLog, LetterLogError  # noqa: PLC0415
-    from stream.wiring import engine_settings  # noqa: PLC0415
 
     quiet_libraries()
     kafka = settings.kafka
+    access = access_of(settings)
     # the client of kafka-python starts a thread before it knows that nobody is there
-    asyncio.run(check_topic(kafka.bootstrap_servers, kafka.topic_events))
+    asyncio.run(check_topic(kafka.bootstrap_servers, access, kafka.topic_events))
     topics = {Kind.DEAD: kafka.topic_dead, Kind.LATE: kafka.topic_late}
-    options = engine_settings(settings).admin_options
+    options = access.client_options()
     with failing(LetterLogError), LetterLog(kafka.bootstrap_servers, topics, options) as log:
         yield log
 
@@ -476,11 +477,11 @@ def _agreed(outcome: _Outcome) -> bool:
 
 
 def _send(settings: Settings, records: Iterable["Outgoing"], outcome: _Outcome) -> None:
-    from stream.letters.log import send_all  # noqa: PLC0415 - start fast
-    from stream.wiring import engine_settings  # noqa: PLC0415
+    from stream.access import access_of  # noqa: PLC0415 - start fast
+    from stream.letters.log import send_all  # noqa: PLC0415
 
     kafka = settings.kafka
-    options = engine_settings(settings).admin_options
+    options = access_of(settings).client_options()
     with progress("letters sent", outcome.sent) as show:
         outcome.sent = send_all(kafka.bootstrap_servers, kafka.topic_events, records, options, show)
 

@@ -15,8 +15,10 @@ from aiokafka import AIOKafkaClient, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import Rejected, decode
+from stream.access import Access
+from stream.access.reach import reach
 from stream.clock import wall_ms
-from stream.commands.common import RunError
+from stream.commands.common import RunError, reaching
 
 # What a broker takes by default (message.max.bytes). A longer line is no record of any topic of ours.
 LINE_BYTES_MAX: Final = 1_048_576
@@ -101,9 +103,16 @@ def opened(source: Path | None) -> Iterator[BinaryIO]:
         raise RunError(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
-async def check_topic(servers: str, topic: str) -> None:
-    """Raise RunError unless Kafka answers and has the topic: a producer would wait or create it badly."""
-    client = AIOKafkaClient(bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS)
+async def check_topic(servers: str, access: Access, topic: str) -> None:
+    """Raise unless Kafka lets us in and has the topic: a producer would wait or create it badly.
+
+    RunError when it does not answer, UsageError when TLS or the password is wrong.
+    """
+    with reaching():
+        await reach(servers.split(","), access)
+    client = AIOKafkaClient(
+        bootstrap_servers=servers, request_timeout_ms=REQUEST_TIMEOUT_MS, **access.client_options()
+    )
     try:
         await client.bootstrap()
         metadata = await client.fetch_all_metadata()
@@ -125,6 +134,7 @@ class Manner:
     """How lines are sent."""
 
     servers: str
+    access: Access
     topic: str
     event_time: bool
     force: bool
@@ -144,7 +154,7 @@ class Delivery:
     async def run(self, lines: Iterator[Line]) -> Outcome:
         """Send every line that may be sent. Everything counted as sent is acknowledged on return."""
         manner = self._manner
-        await check_topic(manner.servers, manner.topic)
+        await check_topic(manner.servers, manner.access, manner.topic)
         producer = AIOKafkaProducer(
             bootstrap_servers=manner.servers,
             client_id="callgauge-send",
@@ -153,6 +163,7 @@ class Delivery:
             linger_ms=20,
             max_batch_size=65_536,
             max_request_size=LINE_BYTES_MAX + 65_536,
+            **manner.access.client_options(),
         )
         try:
             await producer.start()

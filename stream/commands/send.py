@@ -58,11 +58,13 @@ def send(
     settings = configuration(config_file, sets, kafka_options(servers)).settings
     import asyncio  # noqa: PLC0415 - start fast
 
+    from stream.access import access_of  # noqa: PLC0415
     from stream.commands.delivery import Delivery, Manner, lines_of, opened  # noqa: PLC0415
 
     quiet_libraries()
     manner = Manner(
         servers=settings.kafka.bootstrap_servers,
+        access=access_of(settings),
         topic=settings.kafka.topic_events,
         event_time=event_time,
         force=force,

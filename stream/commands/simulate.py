@@ -230,11 +230,13 @@ def _produce(emissions: "Iterator[Emission]", settings: Settings, speed: float |
 
 
 async def _producing(emissions: "Iterator[Emission]", settings: Settings, speed: float | None) -> None:
-    from stream.commands.delivery import check_topic  # noqa: PLC0415 - start fast
+    from stream.access import access_of  # noqa: PLC0415 - start fast
+    from stream.commands.delivery import check_topic  # noqa: PLC0415
     from stream.simulate import ProduceError, produce  # noqa: PLC0415
 
     servers, topic = settings.kafka.bootstrap_servers, settings.kafka.topic_events
-    await check_topic(servers, topic)
+    access = access_of(settings)
+    await check_topic(servers, access, topic)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -248,6 +250,7 @@ async def _producing(emissions: "Iterator[Emission]", settings: Settings, speed:
             now_ms=wall_ms,
             stop=stop,
             on_progress=lambda state: show(state.sent),
+            client_options=access.client_options(),
         )
 
 

@@ -9,6 +9,7 @@ from stream.commands.common import (
     failing,
     kafka_options,
     quiet_libraries,
+    reaching,
     say,
     say_json,
 )
@@ -23,16 +24,14 @@ def topics(
     as you like.
     """
     settings = configuration(config_file, sets, kafka_options(servers)).settings
-    from stream.engine.topics import (  # noqa: PLC0415 - start fast
-        KafkaUnreachableError,
-        TopicsUnfitError,
-        ensure_topics,
-    )
+    from stream.access import access_of  # noqa: PLC0415 - start fast
+    from stream.engine.topics import TopicsUnfitError, ensure_topics  # noqa: PLC0415
     from stream.wiring import engine_settings  # noqa: PLC0415
 
     quiet_libraries()
-    with failing(TopicsUnfitError), failing(KafkaUnreachableError, advice="; `callgauge kafka` starts one"):
-        report = ensure_topics(engine_settings(settings))
+    told = engine_settings(settings, access_of(settings))
+    with failing(TopicsUnfitError), reaching():
+        report = ensure_topics(told)
     if as_json:
         say_json({"created": list(report.created), "checked": list(report.checked)})
     else:

@@ -86,13 +86,16 @@ def worker(
 
 
 async def _run(settings: Settings) -> int:
-    from stream.clock import monotonic_s  # noqa: PLC0415 - start fast
+    from stream.access import access_of  # noqa: PLC0415 - start fast
+    from stream.clock import monotonic_s  # noqa: PLC0415
     from stream.engine import run_worker  # noqa: PLC0415
     from stream.export import BindError, serve  # noqa: PLC0415
     from stream.wiring import engine_settings  # noqa: PLC0415
 
     until = asyncio.Event()
     refused: list[BindError] = []
+
+    told = engine_settings(settings, access_of(settings))
 
     async def exporter(engine: "Engine") -> SimpleNamespace:
         http = settings.http
@@ -112,7 +115,7 @@ async def _run(settings: Settings) -> int:
         say(address(*served.address))
         return SimpleNamespace(cleanup=served.close)
 
-    code = await run_worker(engine_settings(settings), exporter, until=until)
+    code = await run_worker(told, exporter, until=until)
     if refused:
         raise RunError(str(refused[0])) from refused[0]
     return code

@@ -136,11 +136,12 @@ async def _abort(broker: Any, starting: "asyncio.Future[Any]") -> None:
 
 
 async def _with_kafka(demo: Demo, broker: Any) -> None:
-    from stream.engine import ensure_topics  # noqa: PLC0415 - imported while the broker started
+    from stream.access import Access  # noqa: PLC0415 - imported while the broker started
+    from stream.engine import ensure_topics  # noqa: PLC0415
     from stream.wiring import engine_settings  # noqa: PLC0415
 
     demo.show.step("starting the worker")
-    told = replace(engine_settings(demo.settings), bootstrap_servers=broker.bootstrap_servers)
+    told = replace(engine_settings(demo.settings, Access()), bootstrap_servers=broker.bootstrap_servers)
     await asyncio.to_thread(ensure_topics, told)
     parts = [
         asyncio.ensure_future(_part(demo, "the worker", _work(demo, told))),

@@ -1,9 +1,9 @@
 """The Faust shell around the two pure stages."""
 
+from stream.access import KafkaUnreachableError
 from stream.engine.engine import Engine
 from stream.engine.engine_settings import EngineSettings, TopicNames
 from stream.engine.topics import (
-    KafkaUnreachableError,
     TopicReport,
     TopicsUnfitError,
     ensure_topics,

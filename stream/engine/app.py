@@ -29,7 +29,7 @@ class App(faust.App):
 
 
 def make_app(settings: EngineSettings, engine: Any) -> App:
-    """Build the app. ``settings.app_options`` may add to it (credentials), and wins."""
+    """Build the app."""
     servers = [URL(f"{SCHEME}://{server}") for server in settings.servers]
     options: dict[str, Any] = {
         "broker": servers,
@@ -74,7 +74,6 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         # assignment of its previous run, and Faust's assignor dies on one that was made for another URL.
         "canonical_url": URL("http://callgauge.invalid:1"),
     }
-    options.update(settings.app_options)
-    app = App(settings.app_id, **options)
+    app = App(settings.app_id, **options, **settings.access.app_options())
     app.engine = engine
     return app

@@ -1,10 +1,10 @@
 """Everything the worker needs to know, already checked. ``stream.cli`` makes it from the configuration."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Any, Final
+from typing import Final
 
+from stream.access import Access
 from stream.core.rules import BoardRules, FoldRules
 
 PARTITIONS: Final = 12
@@ -51,8 +51,7 @@ class EngineSettings:
     retry_backoff_max_s: float = 10.0  # between attempts to reach Kafka at the start
     fold: FoldRules = field(default_factory=FoldRules)
     board: BoardRules = field(default_factory=_board_rules)
-    app_options: Mapping[str, Any] = field(default_factory=dict)  # further options of faust.App: credentials
-    admin_options: Mapping[str, Any] = field(default_factory=dict)  # the same for kafka-python's admin client
+    access: Access = field(default_factory=Access)  # TLS and password
 
     def __post_init__(self) -> None:
         """Refuse rules that were made for another number of partitions: they would lose cells silently."""

@@ -8,7 +8,6 @@ partitions.
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,6 +15,8 @@ from typing import Any, Final
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from stream.access import KafkaUnreachableError
+from stream.access.reach import reach
 from stream.engine.engine_settings import EngineSettings
 from stream.letters.limits import LETTER_BYTES_MAX
 
@@ -28,13 +29,8 @@ RETENTION_MS: Final = 7 * 24 * 3_600_000  # Kafka's own default: a long weekend 
 MIN_IN_SYNC: Final = 2
 CALLS_TABLE: Final = "calls"
 BOARD_TABLE: Final = "board"
-_CONNECT_TIMEOUT_S: Final = 3.0
 _REQUEST_TIMEOUT_MS: Final = 10_000
 _UNKNOWN_TOPIC: Final = 3  # Kafka's error code UNKNOWN_TOPIC_OR_PARTITION
-
-
-class KafkaUnreachableError(Exception):
-    """No bootstrap server answers; worth another attempt."""
 
 
 class TopicsUnfitError(Exception):
@@ -104,8 +100,9 @@ def topic_specs(settings: EngineSettings) -> tuple[TopicSpec, ...]:
 def ensure_topics(settings: EngineSettings, *, create: bool = True) -> TopicReport:
     """Create the missing topics and check the others; blocks.
 
-    Raises ``KafkaUnreachableError`` when no server answers and ``TopicsUnfitError`` when something does not
-    fit. Nothing that exists is changed: a topic's owner decides.
+    Raises ``KafkaUnreachableError`` when no server answers, ``KafkaRefusedError`` when TLS or the password is
+    wrong, and ``TopicsUnfitError`` when something does not fit. Nothing that exists is changed: a topic's
+    owner decides.
     """
     specs = topic_specs(settings)
     with _admin(settings) as admin:
@@ -145,14 +142,15 @@ async def wait_for_topics(settings: EngineSettings, say: Callable[[str], None]) 
 @contextlib.contextmanager
 def _admin(settings: EngineSettings) -> Iterator[Any]:
     servers = settings.servers
-    _probe(servers)  # the admin client starts a thread before it knows that nobody is there
+    # The admin client starts a thread before it knows that nobody is there, and tries again whatever the cause.
+    asyncio.run(reach(servers, settings.access))
     try:
         admin = KafkaAdminClient(
             bootstrap_servers=list(servers),
             client_id=f"{settings.app_id}-topics",
             request_timeout_ms=_REQUEST_TIMEOUT_MS,
             bootstrap_timeout_ms=_REQUEST_TIMEOUT_MS,
-            **settings.admin_options,
+            **settings.access.client_options(),
         )
     except KafkaError as error:
         raise KafkaUnreachableError(_unreachable(servers, error)) from error
@@ -168,19 +166,6 @@ def _admin(settings: EngineSettings) -> Iterator[Any]:
 
 def _unreachable(servers: Sequence[str], error: Exception) -> str:
     return f"cannot reach Kafka at {','.join(servers)} ({type(error).__name__})"
-
-
-def _probe(servers: Sequence[str]) -> None:
-    error: Exception = ValueError("no server is configured")
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        try:
-            address = (host.strip("[]") or server, int(port) if host else 9092)
-            with socket.create_connection(address, _CONNECT_TIMEOUT_S):
-                return
-        except (OSError, ValueError) as caught:
-            error = caught
-    raise KafkaUnreachableError(_unreachable(servers, error)) from error
 
 
 def _describe(admin: Any, names: list[str]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from stream.access import KafkaRefusedError
 from stream.engine.engine import Engine
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.last_resort import EXIT_FAILED, LoopGuard, nothing_unheard
@@ -77,6 +78,9 @@ async def _run(engine: Engine, stop: asyncio.Event) -> int:
     except TopicsUnfitError as error:
         for problem in error.problems:
             log.critical("%s", problem)
+        return EXIT_CONFIGURATION
+    except KafkaRefusedError as error:
+        log.critical("%s", error)
         return EXIT_CONFIGURATION
     starting = asyncio.ensure_future(_start(engine))
     watching = [asyncio.ensure_future(engine.guard(work())) for work in (engine.watch, engine.ask_for_ends)]

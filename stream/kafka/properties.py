@@ -10,6 +10,8 @@ HOST = "127.0.0.1"
 MARKER = "# callgauge embedded Kafka"
 # Topics may ask for records up to 8 MiB; the broker's own bound leaves room for the batch around one.
 RECORD_BYTES_MAX = 9 * 1024 * 1024
+# What is given for these is added to ours: tests open listeners with TLS and passwords beside the plain one.
+ADDED = ("listeners", "advertised.listeners", "listener.security.protocol.map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,9 @@ def read_ports(text: str) -> Ports | None:
     """Return the ports in a file that `render` made, or None when it did not make it."""
     if not text.startswith(MARKER):
         return None
-    broker = re.search(r"^listeners=PLAINTEXT://[^:]+:(\d+),CONTROLLER://[^:]+:(\d+)$", text, re.MULTILINE)
+    broker = re.search(
+        r"^listeners=PLAINTEXT://[^:]+:(\d+),CONTROLLER://[^:]+:(\d+)(,.*)?$", text, re.MULTILINE
+    )
     return Ports(int(broker[1]), int(broker[2])) if broker else None
 
 
@@ -44,7 +48,7 @@ def _escape(value: str) -> str:
 
 def _settings(ports: Ports, log_dir: Path, overrides: Mapping[str, str]) -> dict[str, str]:
     listeners = f"PLAINTEXT://{HOST}:{ports.broker},CONTROLLER://{HOST}:{ports.controller}"
-    return {
+    ours = {
         "process.roles": "broker,controller",
         "node.id": "1",
         # a static quorum keeps the ports out of the metadata log
@@ -90,5 +94,6 @@ def _settings(ports: Ports, log_dir: Path, overrides: Mapping[str, str]) -> dict
         # after a crash the controller refuses the broker until its old session has run out: by default 9 s
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",
-        **overrides,
     }
+    added = {name: f"{ours[name]},{overrides[name]}" for name in ADDED if name in overrides}
+    return ours | dict(overrides) | added

@@ -15,11 +15,13 @@ from stream.settings.spans import format_span, parse_span
 _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]+\Z")
 _SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,\[\]]+):([0-9]{1,5})\Z")
 _PORT_CHARACTERS: Final = 5
+# somebody may write a password where URLs have it
+_BEFORE_AT: Final = re.compile(r"[^\s\"/,]+@")
 
 
 def quoted(value: object) -> str:
     """Write a value as TOML would, on one line and cut to a readable length."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _BEFORE_AT.sub("***@", json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= limits.QUOTE_CHARACTERS_MAX else text[: limits.QUOTE_CHARACTERS_MAX] + "..."
 
 
@@ -85,6 +87,8 @@ def check_servers(value: object) -> str:
         raise ValueError('must be text like "127.0.0.1:9092"')  # noqa: TRY004 - pydantic takes ValueError
     servers = [server.strip() for server in value.split(",")]
     for server in servers:
+        if "@" in server:
+            raise ValueError("has a user in it; brokers are host:port, and users go into kafka.sasl_username")
         found = _SERVER.match(server)
         if found is None:
             raise ValueError('is not like "127.0.0.1:9092", or several of that with commas between')

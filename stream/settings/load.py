@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from stream.settings.checks import nearest, quoted
 from stream.settings.keys import Key, Path, dotted, key_at, known_keys, queue_keys
-from stream.settings.model import QUEUE_DEFAULTS, QUEUES, Kind, Settings
+from stream.settings.model import QUEUE_DEFAULTS, QUEUES, Kafka, Kind, Settings
 from stream.settings.sources import (
     DEFAULT_FILE,
     ConfigError,
@@ -132,7 +132,9 @@ def _finding(detail: ErrorDetails) -> _Finding:
         return [path], f"{dotted(path[:1])} {quoted(value)} {_cause(detail)}"
     if key is None:
         example = dotted((*path, "NAME") if path == (QUEUES,) else path)
-        return [path], f"{dotted(path)} {quoted(value)} must be a table; write it as [{example}]"
+        # what is in a list or a table may be a secret
+        shown = "" if isinstance(value, list | dict) else f" {quoted(value)}"
+        return [path], f"{dotted(path)}{shown} must be a table; write it as [{example}]"
     if key.kind is Kind.SPAN and detail["type"] in _RANGE_ERRORS:
         value = format_span(value)  # its text was understood, and replaced, before the bounds were looked at
     shown = "" if key.kind is Kind.SECRET else f" {quoted(value)}"
@@ -208,6 +210,7 @@ def _cross_check(settings: Settings, given: Mapping[Path, Given]) -> None:
 def _contradictions(settings: Settings) -> Iterator[_Finding]:
     yield from _queue_contradictions(settings)
     yield from _topic_contradictions(settings)
+    yield from _security_contradictions(settings.kafka)
     if len(settings.queues) > settings.events.queues_max:
         paths = [("events", "queues_max"), (QUEUES,)]
         count = len(settings.queues)
@@ -251,6 +254,38 @@ def _topic_contradictions(settings: Settings) -> Iterator[_Finding]:
                 f"{key.name} {quoted(name)} is the topic of {names[name].name} too; give each another name",
             )
         names[name] = key
+
+
+def _security_contradictions(kafka: Kafka) -> Iterator[_Finding]:
+    protocol = kafka.security_protocol
+    password, file = bool(kafka.sasl_password.get_secret_value()), bool(kafka.sasl_password_file)
+    given = {
+        "sasl_username": bool(kafka.sasl_username),
+        "sasl_password": password,
+        "sasl_password_file": file,
+        "ssl_cafile": bool(kafka.ssl_cafile),
+        "ssl_certfile": bool(kafka.ssl_certfile),
+        "ssl_keyfile": bool(kafka.ssl_keyfile),
+    }
+    for name, is_given in given.items():
+        sasl = name.startswith("sasl_")
+        if is_given and not (protocol.sasl if sasl else protocol.tls):
+            wanted = "SASL_SSL" if sasl else protocol.replace("PLAINTEXT", "SSL")
+            message = f'kafka.{name} means nothing with kafka.security_protocol "{protocol}"; '
+            message += f'set that to "{wanted}", or leave kafka.{name} out'
+            yield [("kafka", name), ("kafka", "security_protocol")], message
+    place = [("kafka", "security_protocol")]
+    if protocol.sasl and not kafka.sasl_username:
+        yield place, f'kafka.security_protocol "{protocol}" needs a user; set kafka.sasl_username'
+    if protocol.sasl and not (password or file):
+        message = f'kafka.security_protocol "{protocol}" needs a password; '
+        yield place, f"{message}set kafka.sasl_password_file, or CALLGAUGE_KAFKA__SASL_PASSWORD"
+    if password and file:
+        message = "kafka.sasl_password and kafka.sasl_password_file are both set; keep one of them"
+        yield [("kafka", "sasl_password_file"), ("kafka", "sasl_password")], message
+    if kafka.ssl_keyfile and not kafka.ssl_certfile:
+        message = "kafka.ssl_keyfile is a key without a certificate; set kafka.ssl_certfile too"
+        yield [("kafka", "ssl_keyfile")], message
 
 
 def is_loopback(host: str) -> bool:

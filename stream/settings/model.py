@@ -7,7 +7,7 @@ table of keys, the environment's names, the documentation and the messages are a
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr
 
 from stream.core.rules import Clock, Formula
 from stream.settings import checks, limits
@@ -27,6 +27,33 @@ class Kind(StrEnum):
     SECRET = "secret"  # noqa: S105 - the word, not a secret
 
 
+class SecurityProtocol(StrEnum):
+    """How the brokers are spoken to, in Kafka's words."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
+
+    @property
+    def sasl(self) -> bool:
+        """Whether there is a password."""
+        return self.value.startswith("SASL_")
+
+    @property
+    def tls(self) -> bool:
+        """Whether what is said is encrypted."""
+        return self.value.endswith("SSL")
+
+
+class SaslMechanism(StrEnum):
+    """How the password is proved, in Kafka's words."""
+
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    PLAIN = "PLAIN"
+
+
 class Section(BaseModel):
     """A table of the file. Unknown keys are an error; nothing is converted behind the user's back."""
 
@@ -39,6 +66,14 @@ def _formula(value: object) -> Formula:
 
 def _clock(value: object) -> Clock:
     return Clock(checks.check_choice(value, tuple(Clock)))
+
+
+def _protocol(value: object) -> SecurityProtocol:
+    return SecurityProtocol(checks.check_choice(value, tuple(SecurityProtocol)))
+
+
+def _mechanism(value: object) -> SaslMechanism:
+    return SaslMechanism(checks.check_choice(value, tuple(SaslMechanism)))
 
 
 Span = Annotated[int, Kind.SPAN, BeforeValidator(parse_span)]
@@ -56,6 +91,40 @@ class Kafka(Section):
     bootstrap_servers: Annotated[str, BeforeValidator(checks.check_servers)] = Field(
         default="127.0.0.1:9092",
         description="Brokers to begin with: `host:port`, several with commas between.",
+    )
+    security_protocol: Annotated[SecurityProtocol, Kind.CHOICE, PlainValidator(_protocol)] = Field(
+        default=SecurityProtocol.PLAINTEXT,
+        description="`PLAINTEXT`, `SSL` (TLS), `SASL_PLAINTEXT` (password, not encrypted) or `SASL_SSL` "
+        "(password over TLS). [Security](security.md) has a whole example.",
+    )
+    sasl_mechanism: Annotated[SaslMechanism, Kind.CHOICE, PlainValidator(_mechanism)] = Field(
+        default=SaslMechanism.SCRAM_SHA_512,
+        description="`SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`.",
+    )
+    sasl_username: str = Field(default="", description="User name for the brokers.")
+    sasl_password: SecretStr = Field(
+        default=SecretStr(""),
+        description="The password. Best from the environment or `sasl_password_file`; not by `--set`, which "
+        "shows it in the list of processes.",
+    )
+    sasl_password_file: str = Field(
+        default="", description="File with the password on one line, read at the start."
+    )
+    ssl_cafile: str = Field(
+        default="",
+        description="File with the authorities (PEM) that the brokers' certificates may be from; empty for "
+        "those of the system.",
+    )
+    ssl_certfile: str = Field(
+        default="", description="File with our own certificate (PEM), where brokers ask for one."
+    )
+    ssl_keyfile: str = Field(
+        default="", description="File with its key (PEM, no passphrase); empty when it is in `ssl_certfile`."
+    )
+    ssl_check_hostname: bool = Field(
+        default=True,
+        description="Whether the brokers' certificates must be for the host names that are connected to. "
+        "Certificates are verified either way.",
     )
     partitions: int = Field(
         default=12,

@@ -14,9 +14,9 @@ HIDDEN = "**********"
 
 
 def written(key: Key, value: Any) -> Any:
-    """Return a value as the file would hold it. A secret is hidden, whatever it is."""
+    """Return a value as the file would hold it. A secret is hidden; that there is none is no secret."""
     if key.kind is Kind.SECRET or isinstance(value, SecretStr):
-        return HIDDEN
+        return "" if isinstance(value, SecretStr) and not value.get_secret_value() else HIDDEN
     if key.kind is Kind.SPAN:
         return format_span(value)
     if key.kind is Kind.LIST:

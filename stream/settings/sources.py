@@ -280,6 +280,11 @@ def read_options(options: Iterable[Option]) -> dict[Path, Given]:
     for option in options:
         path = _option_path(option)
         key = key_at(path)
+        if key is not None and key.kind is Kind.SECRET:
+            raise ConfigError(
+                f"{option.name} {key.name} would show a secret to everyone on this machine (list of processes); "
+                f"use the variable {key.environment}, or a file"
+            )
         value = from_text(key, option.value) if key and isinstance(option.value, str) else option.value
         given[path] = Given(value, Source(Origin.OPTION, option.name))
     return given
@@ -289,7 +294,10 @@ def parse_set(text: str) -> Option:
     """Read `KEY=VALUE` of the command line."""
     key, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"--set {quoted(text)} is not KEY=VALUE; write it like --set windows.clock=stream")
+        raise ConfigError(
+            f"--set {quoted(text.split(maxsplit=1)[0] if text.split() else text)} is not KEY=VALUE; "
+            "write it like --set windows.clock=stream"
+        )
     return Option(key.strip(), value.strip())
 
 

@@ -22,3 +22,12 @@ def test_the_callers_settings_win() -> None:
     text = render(Ports(1, 2), Path("/data"), {"num.partitions": "7"})
 
     assert [line for line in text.splitlines() if line.startswith("num.partitions")] == ["num.partitions=7"]
+
+
+def test_listeners_are_added_to_ours() -> None:
+    """Tests open listeners with TLS; the plain one stays, and its port is found again."""
+    ports = Ports(1, 2)
+    text = render(ports, Path("/data"), {"listeners": "TLS://127.0.0.1:3"})
+
+    assert "\nlisteners=PLAINTEXT://127.0.0.1:1,CONTROLLER://127.0.0.1:2,TLS://127.0.0.1:3\n" in text
+    assert read_ports(text) == ports
