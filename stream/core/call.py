@@ -15,6 +15,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import msgspec
+
 from schemas import EVENT_TYPES, Event
 from stream.core import fields as f
 from stream.core.cells import Book, Ledger
@@ -64,31 +66,21 @@ Entry = tuple[int, int, Event, Ledger, QueueRule]
 SortKey = tuple[object, ...]
 Closing = tuple[int, int, bytes]  # at_ms, LATE_WAIT or LATE_CONVERSATION, the late record's bytes
 Log = list[Any]  # bytes | Closing, number of the place, and so on
+_NOTHING: Final[Any] = None  # where a call's phase says that there is none
 
 
-class Conversation:
+# Neither of the two can be part of a reference cycle, so the collector need not follow them: there are very many.
+class Conversation(msgspec.Struct, gc=False, eq=False):
     """A contact with an agent, from the answer to the wrap-up."""
 
-    __slots__ = (
-        "agent",
-        "answered_at_ms",
-        "ended_at_ms",
-        "hold_ms",
-        "holds",
-        "ledger",
-        "origin_ms",
-        "talk_ms",
-    )
-
-    def __init__(self, answered_at_ms: int, ledger: Ledger, agent: str | None, origin_ms: int) -> None:
-        self.answered_at_ms = answered_at_ms
-        self.ledger = ledger
-        self.agent = agent
-        self.origin_ms = origin_ms  # when its visit was queued
-        self.holds: list[list[int]] | tuple[()] = ()  # [start, end]; NEVER for one that is still running
-        self.ended_at_ms = NEVER
-        self.talk_ms = 0
-        self.hold_ms = 0
+    answered_at_ms: int
+    ledger: Ledger
+    agent: str | None
+    origin_ms: int  # when its visit was queued
+    holds: list[list[int]] | tuple[()] = ()  # [start, end]; NEVER for one that is still running
+    ended_at_ms: int = NEVER
+    talk_ms: int = 0
+    hold_ms: int = 0
 
     def end(self, at_ms: int, talked_until_ms: int) -> None:
         """Measure talk and holds up to a moment; ``at_ms`` is the event that ended it."""
@@ -99,59 +91,43 @@ class Conversation:
         self.ended_at_ms = at_ms
 
 
-class Call:
+class Call(msgspec.Struct, gc=False, eq=False):
     """One call: its events and the machine that has folded them."""
 
-    __slots__ = (
-        "age_at_ms",
-        "ages",
-        "call_id",
-        "conversation",
-        "ids",
-        "key",
-        "last_at_ms",
-        "log",
-        "offer_at_ms",
-        "offer_ledger",
-        "offer_rule",
-        "offered",
-        "over",
-        "phase",
-        "visit_at_ms",
-        "visit_floor_ms",
-        "visit_ledger",
-        "visit_queue",
-        "visit_rule",
-    )
-
-    offer_ledger: Ledger
-    offer_rule: QueueRule
-    visit_ledger: Ledger
-    visit_rule: QueueRule
-    conversation: Conversation
-
-    def __init__(self, key: bytes, call_id: str, ages: FoldRules) -> None:
-        self.key = key
-        self.ages = ages  # the spans that were configured when it began hold for the whole of its life
-        self.call_id = call_id
-        # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
-        # and the number of its place. Bytes are kept, not events: they are small, hardly ever looked at again, and what
-        # a checkpoint needs.
-        self.log: Log = []
-        self.last_at_ms = -1  # folded up to here: the last event, or what ended by age or was forgotten since
-        self.forget()
+    key: bytes
+    call_id: str
+    ages: FoldRules  # the spans that were configured when it began hold for the whole of its life
+    # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
+    # and the number of its place. Bytes are kept, not events: they are small, hardly ever looked at again, and what
+    # a checkpoint needs.
+    log: Log = []
+    last_at_ms: int = -1  # folded up to here: the last event, or what ended by age or was forgotten since
+    phase: int = IDLE
+    offered: bool = False
+    ids: list[str] | set[str] | tuple[()] = ()
+    over: list[Conversation] | tuple[()] = ()  # ended, waiting for their wrap-up
+    age_at_ms: int = NEVER  # the first moment at which something open gets too old
+    offer_at_ms: int = NEVER
+    offer_ledger: Ledger = _NOTHING
+    offer_rule: QueueRule = _NOTHING
+    visit_at_ms: int = NEVER
+    visit_floor_ms: int = -1  # nothing of the visit is counted before this moment
+    visit_queue: str | None = None
+    visit_ledger: Ledger = _NOTHING
+    visit_rule: QueueRule = _NOTHING
+    conversation: Conversation = _NOTHING
 
     def forget(self) -> None:
         """Begin anew: what happened before has no influence any more."""
         self.phase = IDLE
         self.offered = False
-        self.ids: list[str] | set[str] | tuple[()] = ()
-        self.over: list[Conversation] | tuple[()] = ()  # ended, waiting for their wrap-up
-        self.age_at_ms = NEVER  # the first moment at which something open gets too old
+        self.ids = ()
+        self.over = ()
+        self.age_at_ms = NEVER
         self.offer_at_ms = NEVER
         self.visit_at_ms = NEVER
-        self.visit_floor_ms = -1  # nothing of the visit is counted before this moment
-        self.visit_queue: str | None = None
+        self.visit_floor_ms = -1
+        self.visit_queue = None
 
     def knows(self, event_id: str) -> bool:
         """Say whether an event with this id was taken; remember it."""

@@ -219,8 +219,8 @@ class CallsStage:
         fresh = Call(call.key, call.call_id, call.ages)
         machine.fold(fresh, [entries[index] for index in order], now_ms)
         fresh.log = [item for index in order for item in (log[2 * index], log[2 * index + 1])]
-        for name in Call.__slots__:
-            _copy_slot(name, fresh, call)
+        for name in Call.__struct_fields__:
+            setattr(call, name, getattr(fresh, name))
 
     def restore_time(self, stream_time_ms: int, late_before_ms: int, final_before_ms: int) -> None:
         """Take the times that were saved. With a longer grace than before, what was late or final then stays so."""
@@ -459,11 +459,6 @@ class CallsStage:
 def _next_sweep_ms(now_ms: int) -> int:
     """Return when all calls are gone through next: by the stream time alone, so that a restart changes nothing."""
     return (now_ms // SWEEP_MS + 1) * SWEEP_MS
-
-
-def _copy_slot(name: str, source: Call, target: Call) -> None:
-    if hasattr(source, name):
-        setattr(target, name, getattr(source, name))
 
 
 def _update(ledger: Ledger) -> QueueUpdate:
