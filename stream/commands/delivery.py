@@ -62,7 +62,9 @@ def lines_of(stream: BinaryIO) -> Iterator[Line]:
             yield Line(number, b"", None, None, "too_large")
             continue
         value = content.removesuffix(b"\n").removesuffix(b"\r")
-        if value:
+        if len(value) > LINE_BYTES_MAX:
+            yield Line(number, b"", None, None, "too_large")
+        elif value:
             yield _line(number, value)
 
 

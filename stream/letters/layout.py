@@ -16,9 +16,9 @@ from stream.letters.limits import (
     KEY_BYTES_MAX,
     REASON_CHARACTERS_MAX,
     RESENT_MAX,
-    TOPIC_CHARACTERS_MAX,
     VALUE_BYTES_MAX,
 )
+from stream.settings.limits import TOPIC_CHARACTERS_MAX
 
 Headers = list[tuple[str, bytes]]
 

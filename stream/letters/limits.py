@@ -12,8 +12,6 @@ LETTER_BYTES_MAX: Final = 2 * VALUE_BYTES_MAX
 
 # The longest of our own reasons and fields have 14 characters.
 REASON_CHARACTERS_MAX: Final = 64
-# Kafka's own bound on a topic's name.
-TOPIC_CHARACTERS_MAX: Final = 249
 # Nobody sends one letter as often as this; beyond it the count stays where it is.
 RESENT_MAX: Final = 999
 

@@ -171,7 +171,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         try:
             tomllib.loads(pending)
         except tomllib.TOMLDecodeError:
-            if number - start >= limits.STATEMENT_LINES_MAX:
+            if number - start + 1 >= limits.STATEMENT_LINES_MAX:
                 return
         else:
             yield start, pending

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas.limits import AT_MS_MAX
 from stream.letters import limits
 from stream.letters.layout import Coordinate, Kind, Source, letter_of, parts_of, resent_of
+from stream.settings.limits import TOPIC_CHARACTERS_MAX
 
 SOURCE = Source("call-events", 3, 41)
 
@@ -53,7 +54,7 @@ def test_only_what_is_beyond_the_bound_is_cut_and_says_so(field, longest):
 def test_the_largest_letter_fits_into_its_topic():
     """Key, value and headers together are well below what the topic must take."""
     record = SimpleNamespace(key=b"k" * 2_000_000, value=b"v" * 2_000_000)
-    source = Source("t" * limits.TOPIC_CHARACTERS_MAX, 1 << 31, 1 << 62)
+    source = Source("t" * TOPIC_CHARACTERS_MAX, 1 << 31, 1 << 62)
     parts = parts_of(record, source, "r" * 64, "w" * 64, [("resent", b"999")])
     headers = sum(len(name) + len(value) for name, value in parts.headers)
 
