@@ -165,6 +165,10 @@ class CallsStage:
                 if call is not None:
                     self._fold_late(call, event, value)
                 continue
+            elif call is not None and call.age_at_ms < self.now_ms and not call.rests():
+                # Something ended by age that this event may undo. Whether somebody has looked since then, and
+                # published it, must make no difference: what is taken back has to be said.
+                machine.advance(call, self.now_ms)
             place = places.get(event.queue)
             if place is None:
                 place = self._place(event.queue, at_ms)

@@ -90,13 +90,16 @@ class Ledger:
                 counts = {field: count for field, count in change.items() if count}
             else:
                 counts = dict(change)
+            touched = bool(change)
             change.clear()
             if counts:
                 add(self.totals, counts)
             cell = self.cells.get(bucket)
             if cell is None:
-                if not counts:
-                    continue  # what was counted there was taken back, and nobody was told
+                if not touched:
+                    continue
+                # Also where all that was counted was taken back: before a crash, publishing at another moment, this
+                # partition may have told readers of it, and only a cell that is sent can correct that.
                 cell = self.cells[bucket] = counts
             else:
                 add(cell, counts)

@@ -145,3 +145,51 @@ def test_a_configured_queue_of_all_others_is_shown_once():
     from tests.core.publications import snapshot  # noqa: PLC0415
 
     assert [view.queue for view in snapshot(reader.rules, reader.board).queues] == [f.OTHER]
+
+
+# Both found by the simulation (tests/simulation): what a worker published and then lost with a crash must be corrected
+# by the one that reads on from the checkpoint before, though that one publishes at other moments.
+
+UNDONE = (
+    "0 queued a",
+    "30 hold call=other",  # the visit is older than call_age_max by now, as long as nothing else is known of it
+    "10 answered a",  # which was within the age, and arrives within the grace
+)
+TAKEN_BACK = (
+    "6 hold",
+    "7 offered a id=x",
+    "5 offered b id=x",  # the same event, and the one that counts: that in a was the copy
+)
+
+
+@pytest.mark.parametrize("lines", [UNDONE, TAKEN_BACK])
+def test_what_was_published_before_a_crash_is_corrected_after_it(lines):
+    """Every bucket that the first worker spoke of is spoken of by the second, and says what is so now."""
+    log = log_of(*lines)
+    rules = replace(RULES, grace_ms=60_000, call_age_max_ms=27_000)
+    first = CallsStage(0, rules)
+    first.fold(log[:1])
+    saved = first.dump()
+    told = {}
+    for record in log[1:-1]:
+        first.fold([record])
+        told |= cells_of(first.publish(None, caught_up=False)[0])
+    second = CallsStage.load(saved, 0, rules)
+    second.fold(log[1:])
+    told |= cells_of(second.publish(None, caught_up=False)[0])
+
+    whole = CallsStage(0, rules)
+    whole.fold(log)
+    right = whole.cells()
+    assert {key: counts for key, counts in told.items() if counts} == {
+        key: counts for key, counts in right.items() if counts
+    }
+
+
+def cells_of(payload):
+    """Return what a publication says, by queue and start of the bucket."""
+    return {
+        (queue.name, bucket * 5_000): counts
+        for queue in decode_publication(payload).queues
+        for bucket, counts in queue.cells
+    }
