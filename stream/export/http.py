@@ -24,19 +24,13 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from stream.export.board import STALE_AFTER_MS, board_json
 from stream.export.collector import registry_of
+from stream.export.connection import CLOSE_WITHIN_S, Connection, Door, Patience
 from stream.export.metrics import DEFAULT_ALERTS, Build, scrape
 from stream.export.page import Page, load_page
 from stream.export.render import Renderer
 from stream.export.source import Source
 from stream.settings import Alerts
 
-# Longer request lines and header fields are answered with 400; Apache and nginx allow 8 KiB, and nothing here
-# takes arguments. A request with a body is answered with 413.
-REQUEST_LINE_BYTES_MAX: Final = 2_048
-HEADER_FIELD_BYTES_MAX: Final = 8_190
-HEADERS_MAX: Final = 64
-KEEPALIVE_S: Final = 75.0  # nginx's default; Prometheus comes back within it
-CLOSE_WITHIN_S: Final = 1.0
 BOARD_MADE_FOR_S: Final = 0.5  # half of the page's interval
 BOARD_REST: Final = 4  # and at least four times as long as it took to make: a fifth of a core at most
 GZIP_LEVEL: Final = 1  # repeated names shrink tenfold at any level, and this one costs a third of the default
@@ -53,6 +47,7 @@ _HEADERS: Final = {
 }
 _DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 
+DEFAULT_PATIENCE: Final = Patience()
 _logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -74,10 +69,12 @@ class Served:
     """A running server: where it listens, and how to stop it."""
 
     address: tuple[str, int]
+    listening: asyncio.Server
     runner: web.AppRunner
 
     async def close(self) -> None:
         """Stop listening, and end what is open."""
+        self.listening.close()
         await self.runner.cleanup()
 
 
@@ -91,29 +88,23 @@ async def serve(
     version: str | None = None,
     stale_after_ms: int = STALE_AFTER_MS,
     alerts: Alerts = DEFAULT_ALERTS,
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> Served:
     """Listen on ``host:port`` (port 0: any free one) until closed; ``alerts`` is exported. Raises BindError."""
     host = _checked_host(host, allow_remote=allow_remote)
     build = Build(version or metadata.version("callgauge"), platform.python_version())
     app = make_app(source, build, monotonic_s=monotonic_s, stale_after_ms=stale_after_ms, alerts=alerts)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=CLOSE_WITHIN_S,
-        lingering_time=CLOSE_WITHIN_S,
-        max_line_size=REQUEST_LINE_BYTES_MAX,
-        max_field_size=HEADER_FIELD_BYTES_MAX,
-        max_headers=HEADERS_MAX,
-    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_WITHIN_S)
     await runner.setup()
+    assert runner.server is not None  # noqa: S101 - set up
+    door = Door(runner.server, _HEADERS | {"Content-Security-Policy": _DATA_POLICY}, patience)
     try:
-        await web.TCPSite(runner, host, port).start()
+        listening = await asyncio.get_running_loop().create_server(door, host, port)
     except OSError as error:
         await runner.cleanup()
         raise _bind_error(host, port, error) from error
-    bound = runner.addresses[0]
-    return Served((bound[0], bound[1]), runner)
+    bound = listening.sockets[0].getsockname()
+    return Served((bound[0], bound[1]), listening, runner)
 
 
 def make_app(
@@ -219,6 +210,8 @@ def _line(status: int, text: str) -> web.Response:
 @web.middleware
 async def _plain(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error with one line of text that tells nothing about the inside."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.request_is_complete()
     if request.body_exists:
         response = _line(413, "413: requests have no body here")
         response.force_close()

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from stream.export import BindError, PortTakenError, RemoteBindError, serve
-from stream.export.http import HEADER_FIELD_BYTES_MAX, REQUEST_LINE_BYTES_MAX
+from stream.export.connection import HEADER_FIELD_BYTES_MAX, REQUEST_LINE_BYTES_MAX
 from tests.export.centre import queue, snapshot, stopped
 from tests.export.served import Fake, Server
 
