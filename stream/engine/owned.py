@@ -64,8 +64,12 @@ async def _run(work: Awaitable[None]) -> None:
 
 
 async def all_confirmed(deliveries: Iterable[Awaitable[Any]]) -> None:
-    """Wait for every delivery; raise the first failure after all have ended."""
-    results = await asyncio.gather(*deliveries, return_exceptions=True)
+    """Wait for every delivery; raise the first failure after all have ended.
+
+    Several may wait for the same delivery (the agent and a checkpoint), so one that gives up waiting must not cancel
+    it for the others: an agent that is cancelled ends without a word.
+    """
+    results = await asyncio.gather(*map(asyncio.shield, deliveries), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
