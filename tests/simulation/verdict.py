@@ -1,0 +1,345 @@
+"""What must hold: the invariants of faults.md along the way, and the oracle's numbers at the end."""
+
+import json
+import math
+from collections import Counter, defaultdict
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from stream.core import fields as f
+from stream.core.checkpoint import CheckpointError
+from stream.core.wire import shard_of
+from stream.engine.board_agent import BoardShell
+from stream.engine.calls_agent import CallsShell
+from stream.engine.checkpoints import CheckpointTable
+from stream.engine.shell import UnreadableStateError
+from stream.engine.topics import BOARD_TABLE, CALLS_TABLE
+from tests import oracle
+from tests.oracle import Rec
+from tests.properties.test_board import NO_COUNTS, PLACE
+from tests.properties.test_fold import LEFT, expected, shown, summed, without_empty
+from tests.simulation.faust_part import Table
+from tests.simulation.traffic import CALLER
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Process, World
+
+LATE_WRITES = "closed interval overwritten by a late write"
+SET_ASIDE = {oracle.BAD, oracle.NO_KEY, oracle.KEY_MISMATCH, oracle.FUTURE}
+
+
+class Auditor:
+    """Watches the invariants while the world runs; each is told by its number in faults.md."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._tables: dict[str, Table] = {}
+        app = SimpleNamespace(conf=SimpleNamespace(id=world.settings.app_id), Table=self._table)
+        settings = world.settings
+        send: Any = None
+        self._shells = (
+            CallsShell(settings, CheckpointTable(app, CALLS_TABLE, world.partitions), send),
+            BoardShell(settings, CheckpointTable(app, BOARD_TABLE, world.shards), send),
+        )
+        self._durable: dict[tuple[str, int], int] = defaultdict(lambda: -1)
+        self._seen: dict[tuple[int, int, str], tuple[Any, ...]] = {}
+        self.closed: list[
+            tuple[dict[str, Any], bool]
+        ] = []  # rows, and whether the writer owned the queue then
+
+    def _table(self, name: str, **_: Any) -> Table:
+        return self._tables.setdefault(f"{self._world.settings.app_id}-{name}-changelog", Table())
+
+    # --- I4: what is committed is saved ---------------------------------------------------------------------
+
+    def wrote(self, process: "Process", topic: str, partition: int) -> None:
+        """Note how far a process would get that started from what is in the log now."""
+        if topic == self._world.settings.topics.intervals:
+            self._closed(process)
+        table = self._tables.get(topic)
+        if table is None:
+            return
+        shell = self._shells[list(self._tables).index(topic)]
+        table.take(self._world.broker.logs[topic][partition].records[-1], partition)
+        try:
+            applied = shell.restore(partition, 0).stage.applied_offset
+        except (CheckpointError, UnreadableStateError):
+            return
+        place = (shell.topic, partition)
+        self._durable[place] = max(self._durable[place], applied)
+
+    def _closed(self, process: "Process") -> None:
+        """Keep a closed interval: compaction will not."""
+        world = self._world
+        row = json.loads(world.broker.logs[world.settings.topics.intervals][0].records[-1].value or b"")
+        _, shards = world.group.assigned.get(process.number, ([], []))
+        member = process.app.consumer_generation_id == world.group.generation
+        self.closed.append((row, member and shard_of(row["queue"], world.shards) in shards))
+
+    def committed(self, offsets: dict[Any, int]) -> None:
+        """Refuse a commit of what no checkpoint in the log covers."""
+        for tp, offset in offsets.items():
+            assert offset <= self._durable[tp] + 1, (
+                f"I4: {offset} was committed for {tuple(tp)}, and the checkpoint only covers {self._durable[tp]}"
+            )
+
+    # --- all others, now and then ---------------------------------------------------------------------------
+
+    def look(self, process: "Process") -> None:
+        """Look at a process between two of its steps."""
+        engine, world = process.engine, self._world
+        for shell in (engine.calls, engine.board):
+            for partition, owned in shell.owned.items():
+                self._never_back(process.number, id(owned), owned)
+                if shell is engine.calls:
+                    self._accounted(partition, owned.stage)
+                    _conserved(owned.stage)
+        snapshot = engine.snapshot()
+        for view in snapshot.queues:
+            _sane(view)
+        silent_s = world.now_s - process.app.consumer.membership.last_contact_s
+        if silent_s > world.settings.session_timeout_s:
+            assert not snapshot.ready, "I7: a worker that is out of contact calls itself ready"
+            assert not snapshot.queues, "I7: a worker that is out of contact exports queues"
+
+    def _never_back(self, number: int, identity: int, owned: Any) -> None:
+        stage = owned.stage
+        if hasattr(stage, "stream_time_ms"):
+            now = (stage.applied_offset, _known(stage.stream_time_ms), stage.final_before_ms())
+        else:
+            now = (stage.applied_offset, _known(stage.clock_ms()), stage.final_before_ms())
+        key = (number, identity, str(owned.place))
+        before = self._seen.get(key, (owned, -2, -math.inf, 0))
+        if before[0] is owned:
+            assert all(old <= new for old, new in zip(before[1:], now, strict=True)), (
+                f"I4: {owned.place} went back from {before[1:]} to {now}"
+            )
+        self._seen[key] = (owned, *now)
+
+    def _accounted(self, partition: int, stage: Any) -> None:
+        log = self._world.broker.logs[self._world.settings.topics.events][partition]
+        tally = stage.tally()
+        found = sum(tally.events.values()) + tally.duplicate + tally.late + sum(tally.rejected.values())
+        read = log.count_through(stage.applied_offset)
+        assert found == read, f"I1: {found} records are accounted for, of {read} in partition {partition}"
+
+
+def _known(at_ms: int | None) -> float:
+    return -math.inf if at_ms is None else at_ms
+
+
+def _conserved(stage: Any) -> None:
+    now = stage.now()
+    for queue, cell in stage.totals().items():
+        of = Counter(cell)
+        waiting, in_progress, _ = now.get(queue, (0, 0, None))
+        ended = of[f.ANSWERED] + of[f.ABANDONED] + sum(of[number] for number in LEFT)
+        assert of[f.QUEUED] == ended + of[f.EXPIRED_WAITING] + waiting, f"I3: visits of {queue}"
+        assert of[f.ANSWERED] == of[f.CONVERSATIONS_ENDED] + in_progress, f"I3: conversations of {queue}"
+
+
+def _sane(view: Any) -> None:
+    for window in view.windows.values():
+        of = Counter(window.counts)
+        assert of[f.SERVICE_LEVEL_MET] <= of[f.SERVICE_LEVEL_BASE], f"I5: service level of {view.queue}"
+        for name, value in oracle.kpis(dict(window.counts)).items():
+            if name in {"service_level", "abandonment"} and value is not None:
+                assert math.isfinite(value), f"I5: {name} of {view.queue} is {value}"
+                assert 0 <= value <= 1, f"I5: {name} of {view.queue} is {value}"
+    assert min(view.waiting, view.waiting_past_target, view.in_progress) >= 0, f"I5: {view.queue}"
+
+
+# --- has everything arrived? ----------------------------------------------------------------------------------
+
+
+def behind(world: "World") -> dict[str, tuple[int, int]]:
+    """Return the source partitions whose records are not all counted, and saved: (applied, records)."""
+    names = world.settings.topics
+    found = {}
+    owners: dict[tuple[str, int], list[Any]] = defaultdict(list)
+    for process in world.processes:
+        for shell in (process.engine.calls, process.engine.board):
+            for partition, owned in shell.owned.items():
+                owners[shell.topic, partition].append(owned)
+    for topic in (names.events, names.cells):
+        for partition, log in enumerate(world.broker.logs[topic]):
+            owned = owners[topic, partition]
+            last = log.records[-1].offset if log.records else -1
+            # Heartbeats go on for ever, so the cells are never read to the end.
+            reach = last if topic == names.events else last - 20
+            if len(owned) != 1:
+                found[f"{topic}[{partition}] has {len(owned)} owners"] = (-1, last)
+            elif owned[0].stage.applied_offset < reach or not owned[0].live:
+                found[f"{topic}[{partition}]"] = (owned[0].stage.applied_offset, last)
+    return found
+
+
+def all_counted(world: "World") -> bool:
+    """Say whether everything is owned, read and exported, and nobody is about to change that."""
+    return (
+        not world.group.rebalancing
+        and not behind(world)
+        and all(process.engine.snapshot().ready for process in owning(world))
+    )
+
+
+def owning(world: "World") -> list["Process"]:
+    """Return the processes that own anything; there may be more of them than partitions."""
+    return [
+        process for process in world.processes if process.engine.calls.owned or process.engine.board.owned
+    ]
+
+
+# --- the end --------------------------------------------------------------------------------------------------
+
+
+def at_the_end(world: "World") -> None:
+    """Compare everything with the oracle."""
+    names, rules = world.settings.topics, world.traffic.rules
+    logs = [[Rec(*record[:4]) for record in log.records] for log in world.broker.logs[names.events]]
+    result = oracle.recompute(logs, rules.fold)
+    _count_outcomes(world, result)
+    _stages(world, result)
+    _set_aside(world, logs, result)
+    _board(world, result)
+    _intervals(world, result)
+    for line in world.said:
+        assert CALLER not in line, "I9: a call_id stands in the log"
+
+
+def _count_outcomes(world: "World", result: oracle.Result) -> None:
+    for one in result.partitions:
+        world.counts["event late"] += one.late
+        world.counts["event duplicate"] += one.duplicate
+        world.counts["event rejected"] += sum(one.rejected.values())
+
+
+def _stages(world: "World", result: oracle.Result) -> None:
+    for process in world.processes:
+        for partition, owned in process.engine.calls.owned.items():
+            # Cells that are final have left stage 1; the board is asked for them below.
+            wanted = expected(result.partitions[partition])
+            found = shown(owned.stage)
+            wanted.pop("cells")
+            found.pop("cells")
+            assert wanted == found, f"I2: partition {partition}"
+
+
+def _set_aside(world: "World", logs: list[list[Rec]], result: oracle.Result) -> None:
+    names = world.settings.topics
+    for partition, (log, one) in enumerate(zip(logs, result.partitions, strict=True)):
+        for topic, kinds in ((names.dead, SET_ASIDE), (names.late, {oracle.LATE})):
+            wanted = {
+                (record.offset, record.key, record.value)
+                for record, outcome in zip(log, one.outcomes, strict=True)
+                if outcome in kinds
+            }
+            kept = {
+                (int(dict(record.headers)["offset"]), record.key, record.value)
+                for record in world.broker.logs[topic][partition].records
+            }
+            assert wanted == kept, (
+                f"I1: {topic}[{partition}] lacks {len(wanted - kept)}, has {len(kept - wanted)} more"
+            )
+
+
+def _board(world: "World", result: oracle.Result) -> None:
+    rules = world.traffic.rules
+    totals, story = without_empty(summed(result.totals)), result.story
+    exported: set[str] = set()
+    for process in owning(world):
+        snapshot = process.engine.snapshot()
+        assert snapshot.ready, snapshot.not_ready_reason
+        assert snapshot.healthy, snapshot.unhealthy_reason
+        clock_ms = snapshot.clock_ms
+        if clock_ms is None:
+            assert not process.engine.board.owned or all(one.stream_time is None for one in result.partitions)
+            continue
+        end_ms = clock_ms // 5_000 * 5_000 + 5_000
+        spans = {name: (end_ms - length_ms, end_ms) for name, length_ms in rules.rolling}
+        spans["interval"] = (
+            oracle.interval_of(clock_ms, rules.interval_ms // 60_000, rules.time_zone)[0],  # type: ignore[arg-type]
+            end_ms,
+        )
+        spans["day"] = (oracle.day_of(clock_ms, rules.time_zone)[0], end_ms)  # type: ignore[arg-type]
+        for view in snapshot.queues:
+            queue = view.queue
+            assert queue not in exported, f"I2: {queue} is exported twice"
+            exported.add(queue)
+            assert totals.get(queue, {}) == summed({queue: dict(view.totals)})[queue], (
+                f"I2: totals of {queue}"
+            )
+            now = (view.waiting, view.in_progress, view.oldest_waiting_at_ms)
+            assert story.now().get(queue, (0, 0, None)) == now, f"I2: what goes on in {queue}"
+            overdue = oracle.waiting_past_target(result.cells, queue, clock_ms)
+            assert overdue == view.waiting_past_target, f"I2: waiting past target in {queue}"
+            for name, span in spans.items():
+                found = dict(sorted(view.windows[name].counts.items()))
+                assert oracle.sum_between(result.cells, queue, *span) == found, (
+                    f"I2: window {name} of {queue}"
+                )
+            for name, histogram in view.histograms.items():
+                observed = story.observations.get(queue, {}).get(name, [])
+                counts = oracle.histogram(observed, rules.fold.histogram_bounds_ms)
+                assert counts == list(histogram.counts), f"I2: histogram {name} of {queue}"
+        _sums(process, result)
+    assert exported >= set(totals), f"I2: queues {set(totals) - exported} are not exported"
+
+
+def _sums(process: "Process", result: oracle.Result) -> None:
+    """Compare every bucket that a shard still holds."""
+    for owned in process.engine.board.owned.values():
+        for name, queue in owned.stage._queues.items():
+            kept = {
+                (name, bucket * 5_000): without_longest(cell)
+                for bucket, cell in queue.state.sums.items()
+                if without_longest(cell)
+            }
+            wanted = {
+                key: without_longest(cell)
+                for key, cell in result.cells.items()
+                if key[0] == name and key[1] >= queue.kept_from * 5_000 and without_longest(cell)
+            }
+            assert wanted == kept, f"I2: cells of {name}"
+
+
+def without_longest(cell: Any) -> dict[int, int]:
+    """Leave out the one field that is no sum."""
+    return {number: value for number, value in sorted(cell.items()) if value and number != f.LONGEST_WAIT_MS}
+
+
+def _intervals(world: "World", result: oracle.Result) -> None:
+    """Compare the closed intervals: all final ones, and the last of each that its owner wrote.
+
+    What a worker had under way when it lost a queue may be written after what the new owner writes. Kafka does not
+    refuse it, and the topic then ends with the older row. That is counted, and not forgiven where it says final.
+    """
+    rules = world.traffic.rules
+    shards = {
+        shard: owned.stage
+        for process in world.processes
+        for shard, owned in process.engine.board.owned.items()
+    }
+    wanted = {}
+    sums = oracle.roll_up(result.cells, rules.interval_ms // 60_000, rules.time_zone)  # type: ignore[arg-type]
+    for (queue, start_ms, end_ms), cell in sums.items():
+        stage = shards[shard_of(queue, world.shards)]
+        clock_ms = stage.clock_ms()
+        if clock_ms is not None and end_ms <= clock_ms:
+            wanted[queue, start_ms] = oracle.kpis(cell) | {"final": end_ms <= stage.final_before_ms()}
+    last: dict[tuple[str, int], dict[str, Any]] = {}
+    rightful: dict[tuple[str, int], dict[str, Any]] = {}
+    for row, by_owner in world.auditor.closed:
+        key = (row["queue"], oracle.instant(row["start"]))
+        values = {name: value for name, value in row.items() if name not in PLACE} | {"final": row["final"]}
+        if row["final"]:
+            assert values == wanted.get(key, NO_COUNTS | {"final": True}), f"I2: a final interval of {key}"
+        last[key] = values
+        if by_owner:
+            rightful[key] = values
+    world.counts[LATE_WRITES] += sum(last[key] != values for key, values in rightful.items())
+    assert _with_counts(wanted) == _with_counts(rightful), "I2: closed intervals"
+
+
+def _with_counts(rows: dict[tuple[str, int], dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+    return {key: row for key, row in rows.items() if row != NO_COUNTS | {"final": row["final"]}}
