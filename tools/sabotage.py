@@ -1,0 +1,281 @@
+"""The checks can fail: break a copy of the code in one place at a time, and see its tests turn red. `make sabotage`.
+
+A test that nothing can turn red says nothing. Each sabotage is one that a tired engineer could commit: a guard that
+goes missing, two steps in the other order, a limit that nobody looks at. The list says which tests must notice; each
+of them must fail by itself, and pass in the copy that nothing was done to.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+TIMEOUT_S: Final = 900
+TESTS_FAILED: Final = 1  # pytest's exit code; any other one says nothing about the tests
+SIMULATION: Final = (
+    "tests/simulation/test_simulation.py::test_the_board_equals_the_oracle_through_thousands_of_crashes"
+)
+# One seed, so that what is caught once is caught always; few crash points, since what is broken shows early.
+ENVIRONMENT: Final = {"SIMULATION_SEED": "1", "SIMULATION_CRASH_POINTS": "300", "CI": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Sabotage:
+    """One thing that is broken: ``old`` stands exactly once in ``file`` and becomes ``new``; ``tests`` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+SABOTAGES: Final = (
+    Sabotage(
+        "stage 1 without an offset guard",
+        "stream/core/calls.py",
+        "            if offset <= applied_offset:\n",
+        "            if offset < 0:\n",
+        (SIMULATION, "tests/properties/test_fold.py::test_redelivery_of_applied_offsets_changes_nothing"),
+    ),
+    Sabotage(
+        "stage 2 takes an older value of a cell for a newer one",
+        "stream/core/queue_board.py",
+        "if bucket < final_before or (held is not None and held[0] > offset):",
+        "if bucket < final_before:",
+        (SIMULATION, "tests/core/test_queue_board.py"),
+    ),
+    Sabotage(
+        "stage 2 adds what it is told instead of replacing",
+        "stream/core/queue_board.py",
+        "replace(bucket, held[1] if held else _NOTHING, counts)",
+        "replace(bucket, _NOTHING, counts)",
+        (SIMULATION, "tests/properties/test_board.py::test_the_board_equals_the_oracle"),
+    ),
+    Sabotage(
+        "stage 2 counts a final cell again",
+        "stream/core/queue_board.py",
+        "if bucket < final_before or (held",
+        "if bucket < 0 or (held",
+        (SIMULATION, "tests/properties/test_board.py::test_the_board_equals_the_oracle"),
+    ),
+    Sabotage(
+        "what was taken back is not told to those who may have heard it",
+        "stream/core/cells.py",
+        "                if not touched:\n",
+        "                if not counts:\n",
+        (SIMULATION, "tests/core/test_found.py"),
+    ),
+    Sabotage(
+        "the wall clock in the fold",
+        "stream/core/calls.py",
+        "                self.now_ms = at_ms\n                if at_ms",
+        '                self.now_ms = __import__("time").time_ns() // 1_000_000\n                if at_ms',
+        (SIMULATION, "tests/core/test_calls.py"),
+    ),
+    Sabotage(
+        "no grace: whatever is out of order is late",
+        "stream/core/calls.py",
+        "            elif at_ms < self.now_ms - grace_ms or at_ms < self.late_before_ms:\n",
+        "            elif at_ms < self.now_ms:\n",
+        (SIMULATION, "tests/core/test_calls.py"),
+    ),
+    Sabotage(
+        "an event from the future moves the clock",
+        "stream/core/calls.py",
+        "timestamp_ms < at_ms - future_skew_ms and",
+        "timestamp_ms < 0 and",
+        (SIMULATION, "tests/core/test_calls.py"),
+    ),
+    Sabotage(
+        "no cap on queues",
+        "stream/core/calls.py",
+        "len(self.book.ledgers) - own < self.rules.queues_max",
+        "len(self.book.ledgers) - own >= 0",
+        ("tests/core/test_calls.py",),
+    ),
+    Sabotage(
+        "a restored state does not say how far it had read",
+        "stream/core/calls_state.py",
+        "        stage.applied_offset = self.applied_offset\n",
+        "        stage.applied_offset = -1\n",
+        (SIMULATION, "tests/core/test_calls_state.py"),
+    ),
+    Sabotage(
+        "no checksum of checkpoints",
+        "stream/core/checkpoint.py",
+        "    if _checksum(version, layout, body) != checksum:\n",
+        "    if _checksum(version, layout, body) < 0:\n",
+        ("tests/core/test_checkpoint.py",),
+    ),
+    Sabotage(
+        "no hole check",
+        "stream/engine/holes.py",
+        "if first_offset <= applied_offset + 1 or applied_offset < 0:",
+        "if first_offset >= 0:",
+        (SIMULATION, "tests/engine/test_holes.py"),
+    ),
+    Sabotage(
+        "batches from before a rewind are looked at",
+        "stream/engine/holes.py",
+        "        if epoch < self.epoch:\n",
+        "        if epoch < 0:\n",
+        ("tests/engine/test_holes.py",),
+    ),
+    Sabotage(
+        "acknowledged before anything is confirmed",
+        "stream/engine/shell.py",
+        "            self.about_to_save(owned)\n",
+        "            self.about_to_save(owned)\n            if event is not None:\n                event.ack()\n",
+        (SIMULATION, "tests/engine/test_shell.py"),
+    ),
+    Sabotage(
+        "saved before the publications are delivered",
+        "stream/engine/shell.py",
+        "            await self._deliver(records)\n            await all_confirmed(deliveries)\n",
+        "            self.later = asyncio.ensure_future(self._deliver(records))\n"
+        "            await all_confirmed(deliveries)\n",
+        (SIMULATION, "tests/engine/test_shell.py"),
+    ),
+    Sabotage(
+        "records set aside are not waited for",
+        "stream/engine/owned.py",
+        "        self.deliveries.add(task)\n",
+        "",
+        (SIMULATION, "tests/engine/test_shell.py"),
+    ),
+    Sabotage(
+        "who gives up waiting cancels the delivery for all",
+        "stream/engine/owned.py",
+        "asyncio.gather(*map(asyncio.shield, deliveries), return_exceptions=True)",
+        "asyncio.gather(*deliveries, return_exceptions=True)",
+        ("tests/engine/test_owned.py",),
+    ),
+    Sabotage(
+        "states of partitions that were given away are kept",
+        "stream/engine/shell.py",
+        "        self.owned.clear()\n",
+        "",
+        ("tests/engine/test_shell.py",),
+    ),
+    Sabotage(
+        "a worker out of contact goes on exporting",
+        "stream/engine/membership.py",
+        "return not self.lost and self.silent_s(now_s) <= self.session_timeout_s",
+        "return not self.lost",
+        (SIMULATION, "tests/engine/test_membership.py"),
+    ),
+    Sabotage(
+        "events of any size are decoded",
+        "schemas/decode.py",
+        "    return len(raw) > EVENT_BYTES_MAX or raw",
+        "    return raw",
+        ("tests/schemas",),
+    ),
+    Sabotage(
+        "hostile names reach the labels as they are",
+        "stream/core/labels.py",
+        "safe = _UNSAFE.sub(_REPLACEMENT, text)",
+        "safe = text",
+        ("tests/core/test_labels.py",),
+    ),
+    Sabotage(
+        "any number of partitions may be configured",
+        "stream/settings/limits.py",
+        "PARTITIONS_MAX: Final = 1_024",
+        "PARTITIONS_MAX: Final = 1_025_000",
+        ("tests/test_limits.py",),
+    ),
+)
+
+
+def apply(sabotage: Sabotage, root: Path) -> None:
+    """Break the copy. Raises ValueError when the text does not stand there exactly once."""
+    path = root / sabotage.file
+    text = path.read_text()
+    found = text.count(sabotage.old)
+    if found != 1:
+        raise ValueError(f"{sabotage.name}: its text stands {found} times in {sabotage.file}, must be once")
+    path.write_text(text.replace(sabotage.old, sabotage.new))
+
+
+@contextlib.contextmanager
+def copied() -> Iterator[Path]:
+    """Lend a copy of the tree as it is now, what is not committed included."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="callgauge-sabotage-") as folder:
+        for name in listed.stdout.splitlines():
+            if (ROOT / name).is_file():
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, Path(folder) / name)
+        yield Path(folder)
+
+
+def outcome(test: str, root: Path) -> int:
+    """Run a test in a copy; return pytest's exit code."""
+    options = ["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, test],
+        cwd=root,
+        env=os.environ | ENVIRONMENT | {"PYTHONPATH": str(root)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    return done.returncode
+
+
+def missed_by(sabotage: Sabotage) -> list[str]:
+    """Return the tests that did not notice a sabotage."""
+    with copied() as root:
+        apply(sabotage, root)
+        return [test for test in sabotage.tests if outcome(test, root) != TESTS_FAILED]
+
+
+def red_without_sabotage(tests: Sequence[str]) -> list[str]:
+    """Return the tests that fail anyway: their red would prove nothing."""
+    with copied() as root:
+        return [test for test in tests if outcome(test, root) != 0]
+
+
+def main() -> int:
+    """Run the list, or a part of it; 0 when every test noticed what it had to."""
+    parser = argparse.ArgumentParser(prog="python -m tools.sabotage", description=__doc__)
+    parser.add_argument("words", nargs="*", help="only sabotages whose name has one of these words")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    chosen = [
+        one for one in SABOTAGES if not options.words or any(word in one.name for word in options.words)
+    ]
+    red = red_without_sabotage(sorted({test for one in chosen for test in one.tests}))
+    for test in red:
+        print(f"red although nothing is broken: {test}")
+    caught = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for sabotage, missed in zip(chosen, pool.map(missed_by, chosen), strict=True):
+            caught += not missed
+            print(f"{'MISSED' if missed else 'caught'}  {sabotage.name}", flush=True)
+            for test in missed:
+                print(f"        by {test}")
+    print(f"caught {caught} of {len(chosen)}")
+    return 0 if caught == len(chosen) and not red else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
