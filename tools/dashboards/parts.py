@@ -332,7 +332,7 @@ def source_variable() -> Any:
         .type("prometheus")
         .multi(False)
         .include_all(False)
-        .current(dashboard.VariableOption(selected=True, text="Prometheus", value="prometheus"))
+        .current(dashboard.VariableOption(selected=True, text="Live", value="callgauge-live"))
     )
 
 
