@@ -1,7 +1,6 @@
 """Queries of the dashboards put to Prometheus' own engine, over series that a test makes up."""
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import IN_CI
 from tests.dashboards.boards import as_grafana, filled, panel
 
 STEP_S = 5  # between two scrapes
@@ -19,7 +19,7 @@ def tool(name: str) -> str:
     """Return where a program of Debian's package prometheus is; without it skip, and in CI fail."""
     found = shutil.which(name)
     if found is None:
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
+        if IN_CI:
             pytest.fail(f"{name} is not installed, and CI must have it (Debian: prometheus)")
         pytest.skip(f"{name} IS NOT INSTALLED: QUERIES WERE NOT PUT TO PROMETHEUS")
     return found

@@ -1,13 +1,13 @@
 """Units, texts and colours of tiles and tables, through Grafana's own code: the npm package @grafana/data."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import IN_CI
 from tests.dashboards.boards import NAMES, panel, panels
 
 HERE = Path(__file__).parent / "display"
@@ -22,7 +22,7 @@ def node():
     if found and not (HERE / "node_modules" / "@grafana" / "data").exists():
         missing = "the packages are not installed: make display"
     if missing:
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
+        if IN_CI:
             pytest.fail(f"{missing}, and CI must have it")
         pytest.skip(f"{missing}. WHAT PANELS SHOW WAS NOT CHECKED")
     script = [found, str(HERE / "display.cjs")]
