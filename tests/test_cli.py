@@ -30,8 +30,16 @@ WRONG_USAGE = {
     ("--nope",): "callgauge: no such option: --nope; see callgauge --help",
     ("kafka", "--port", "x"): "callgauge: invalid value for '--port': ",
     ("kafka", "--port", "70000"): "callgauge: invalid value for '--port': ",
-    ("replay", "-"): "callgauge: missing option '--to'. ",
-    ("replay", "-", "--to", "jso"): "callgauge: invalid value for '--to': 'jso' is not one of 'json'; ",
+    ("replay", "-"): "callgauge: replay needs SOURCE and --to KIND",
+    ("replay", "-", "--to", "openmetrics"): "callgauge: --to openmetrics needs --out: a directory",
+    ("replay", "-", "--to", "csv", "--resume"): "callgauge: --to csv is written in one go",
+    ("replay", "-", "--to", "csv", "--step", "5"): "callgauge: --step '5' needs a unit",
+    (
+        "replay",
+        "-",
+        "--to",
+        "jso",
+    ): "callgauge: invalid value for '--to': 'jso' is not one of 'json', 'csv', ",
     ("send",): "callgauge: missing argument 'FILE'; see callgauge send --help",
     (
         "send",

@@ -119,24 +119,39 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show how far a long run is, on a terminal only. Call the result with the count so far."""
+def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show how far a long run is, on a terminal only. Call the result with the count so far, and a word on it."""
     if not on_terminal():
-        yield lambda _count: None
+        yield lambda _count, _word="": None
         return
     from rich.console import Console  # noqa: PLC0415 - nothing to draw in a pipe
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         *([BarColumn()] if total else []),
         TextColumn("{task.completed:,.0f}"),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[word]}"),
         TimeElapsedColumn(),
+        *([TextColumn("left"), TimeRemainingColumn()] if total else []),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.update(task, completed=count)
+        task = bar.add_task(what, total=total, rate="", word="")
+
+        def update(count: int, word: str = "") -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=count, word=word, rate=f"{speed:,.0f}/s" if speed else "")
+
+        yield update
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """`callgauge replay`: history through the same core."""
 
+import hashlib
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -19,19 +21,37 @@ from stream.commands.common import (
     configuration,
     existing,
     failing,
+    note,
     progress,
     say,
     say_json,
 )
 from stream.settings import Settings, board_rules
+from stream.settings.spans import parse_span
+
+if TYPE_CHECKING:
+    from stream.replay import Feed, OpenMetricsFiles, RemoteWrite, Replay
 
 SHOW_EVERY_BYTES = 1_048_576
+STEP = "60s"
+STATE_FILE = "callgauge-replay.state.json"
+KAFKA = "kafka:"
+_SHOWN_DIGITS = 4
 
 
 class Kind(StrEnum):
     """What the history becomes."""
 
     JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+    OPENMETRICS = "openmetrics"
+    REMOTE_WRITE = "remote-write"
+
+    @property
+    def sampled(self) -> bool:
+        """Say whether it is samples of live series; else rows of closed intervals and days."""
+        return self in (Kind.OPENMETRICS, Kind.REMOTE_WRITE)
 
 
 class By(StrEnum):
@@ -43,15 +63,22 @@ class By(StrEnum):
 
 def replay(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="SOURCE", help="JSON lines (.gz too), or - for standard input."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="JSON lines (.gz too), - for standard input, or kafka:TOPIC[@FROM..TO]; FROM and TO are offsets, "
+            "or times of records with their zone, like 2026-03-01T00:00:00+01:00.",
+        ),
+    ] = None,
     *,
-    to: Annotated[Kind, typer.Option("--to", help="What to write.")],
+    to: Annotated[Kind | None, typer.Option("--to", help="What to write.")] = None,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--out", metavar="FILE", dir_okay=False, help="Where to write.", show_default="standard output"
+            "--out",
+            metavar="WHERE",
+            help="Where to write: a file; for openmetrics a directory, for remote-write a URL.",
+            show_default="standard output",
         ),
     ] = None,
     by: Annotated[
@@ -59,35 +86,67 @@ def replay(
         typer.Option(
             "--by",
             help="Put each count into the interval of its own event, or everything of a visit into that of "
-            "its arrival in the queue.",
+            "its arrival in the queue (intervals and days only).",
         ),
     ] = By.EVENT,
+    step: Annotated[
+        str, typer.Option("--step", metavar="SPAN", help="Event time between two samples of a series.")
+    ] = STEP,
+    job: Annotated[str, typer.Option("--job", help="Label of every sample.")] = "callgauge-replay",
+    instance: Annotated[str, typer.Option("--instance", help="Label of every sample.")] = "replay",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted replay (openmetrics, remote-write).")
+    ] = False,
+    state: Annotated[
+        Path, typer.Option("--state", metavar="FILE", help="Where a remote-write replay notes how far it is.")
+    ] = Path(STATE_FILE),
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--compare",
+            metavar="A.json B.json",
+            help="Replay nothing: print what differs between two outputs of --to json, by day and queue.",
+        ),
+    ] = None,
     config_file: ConfigFile = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> int:
-    """Put history through the same core as the worker: intervals, days, and what became of every record.
+    """Put history through the same core as the worker, and write what it would have shown.
 
-    Needs no Kafka. The rules are those of the configuration in force. The last line is the summary; with
-    --out it is printed too.
+    Intervals and days (json, csv, parquet), or the samples of every live series at steps of event time
+    (openmetrics, remote-write). Joins no group, commits nothing, writes to no topic. The rules are those of the
+    configuration in force: another --config shows what another target or formula would have meant.
     """
-    file = existing(source)
-    if as_json and out is None:
-        raise UsageError(
-            "--json needs --out FILE: without it standard output has the summary as its last line"
-        )
-    settings = configuration(config_file, sets).settings
     from stream.replay import ReplayError  # noqa: PLC0415 - start fast
 
     with failing(ReplayError):
-        job = Job("-" if file is None else str(file), to, out, by_arrival=by is By.ARRIVAL)
-        summary = _replay(job, settings)
+        if compare is not None:
+            return _compare(*compare, as_json=as_json)
+        if source is None or to is None:
+            raise UsageError("replay needs SOURCE and --to KIND, or --compare A.json B.json")
+        settings = configuration(config_file, sets).settings
+        task = Job(source, to, out, by is By.ARRIVAL, _step_ms(step), job, instance, resume, state)
+        task.check(as_json=as_json)
+        counts, written = _Run(task, settings).run()
     if as_json:
-        say_json(summary)
+        say_json(counts)
     elif out is not None:
-        counts = ", ".join(f"{summary[name]} {name}" for name in ("applied", "duplicate", "late", "rejected"))
-        say(f"{summary['read']} records: {counts}; intervals and days are in {out}")
+        shown = ", ".join(f"{counts[name]} {name}" for name in ("applied", "duplicate", "late", "rejected"))
+        say(f"{counts['read']} records: {shown}; {written} are in {out}")
     return 0
+
+
+def _step_ms(text: str) -> int:
+    from stream.replay import STEP_MS_MAX, STEP_MS_MIN  # noqa: PLC0415 - start fast
+
+    try:
+        step_ms = parse_span(text)
+    except ValueError as error:
+        raise UsageError(f"--step {text!r} {error}") from error
+    if not STEP_MS_MIN <= step_ms <= STEP_MS_MAX:
+        raise UsageError(f"--step {text} is out of bounds; 1s to {STEP_MS_MAX // 1_000}s")
+    return step_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,53 +155,244 @@ class Job:
 
     source: str
     to: Kind
-    out: Path | None
+    out: str | None
     by_arrival: bool
+    step_ms: int
+    job: str
+    instance: str
+    resume: bool
+    state: Path
 
-    @property
-    def total_bytes(self) -> int | None:
-        """Return how much there is to read, where that can be known."""
-        if self.source == "-" or self.source.endswith(".gz"):
+    def check(self, *, as_json: bool) -> None:
+        """Refuse what cannot work. Raises UsageError."""
+        if self.to.sampled and self.out is None:
+            what = "a directory" if self.to is Kind.OPENMETRICS else "the URL of the receiver"
+            raise UsageError(f"--to {self.to} needs --out: {what}")
+        if self.to is Kind.PARQUET and self.out is None:
+            raise UsageError("--to parquet needs --out FILE")
+        if self.to.sampled and self.by_arrival:
+            raise UsageError(f"--by arrival gives intervals and days; --to {self.to} has none")
+        if self.resume and not self.to.sampled:
+            raise UsageError(f"--to {self.to} is written in one go; run it again without --resume")
+        if as_json and self.out is None:
+            raise UsageError(
+                "--json needs --out FILE: without it standard output has the summary as its last line"
+            )
+        if not self.source.startswith(KAFKA):
+            existing(Path(self.source))
+
+    def described(self, settings: Settings, ranges: dict[int, tuple[int, int]]) -> dict[str, Any]:
+        """Return what makes this replay this one: another one may not go on where it stopped."""
+        rules = board_rules(settings, by_arrival=self.by_arrival)
+        return {
+            "source": self.source,
+            "offsets": {str(partition): list(span) for partition, span in ranges.items()},
+            "step_ms": self.step_ms,
+            "job": self.job,
+            "instance": self.instance,
+            "rules": hashlib.sha256(repr((rules, settings.alerts)).encode()).hexdigest(),
+        }
+
+
+@dataclass(slots=True)
+class _Run:
+    """One replay: its feeds, its sink, and what is shown meanwhile."""
+
+    job: Job
+    settings: Settings
+    ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def run(self) -> tuple[dict[str, Any], str]:
+        """Replay everything; return the summary, and what was written."""
+        from stream.replay import Replay, summary  # noqa: PLC0415 - start fast
+
+        with ExitStack() as stack:
+            show, feeds = self._open(stack)
+            replay = Replay(
+                feeds,
+                board_rules(self.settings, by_arrival=self.job.by_arrival),
+                step_ms=self.job.step_ms if self.job.to.sampled else None,
+                by_arrival=self.job.by_arrival,
+            )
+            write = self._samples if self.job.to.sampled else self._rows
+            written = write(replay, lambda: show(replay))
+            for start_ms, end_ms in replay.skipped:
+                note(f"no events between {_moment(start_ms)} and {_moment(end_ms)}: not sampled")
+            return summary(replay.read, replay.tally()), written
+
+    def _open(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
+        from stream.replay import RecordFeed, read_lines  # noqa: PLC0415 - start fast
+
+        if self.job.source.startswith(KAFKA):
+            return self._open_topic(stack)
+        seen = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal seen
+            seen += count
+
+        size = None
+        if self.job.source != "-" and not self.job.source.endswith(".gz"):
+            size = Path(self.job.source).stat().st_size
+        update = stack.enter_context(progress("bytes read", size))
+        feed = RecordFeed(read_lines(self.job.source, on_bytes))
+        return lambda replay: update(seen, _moment(replay.at_ms)), [feed]
+
+    def _open_topic(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
+        from stream.access import access_of  # noqa: PLC0415 - start fast
+        from stream.replay.kafka_feed import KafkaHistory, parse_source  # noqa: PLC0415
+
+        servers, saved = self.settings.kafka.bootstrap_servers, self._saved_ranges()
+        history = KafkaHistory(servers, access_of(self.settings), parse_source(self.job.source), saved)
+        stack.enter_context(history)
+        self.ranges = history.ranges
+        update = stack.enter_context(progress("records", history.total))
+        return lambda replay: update(replay.read, _moment(replay.at_ms)), [*history.feeds]
+
+    def _saved_ranges(self) -> dict[int, tuple[int, int]] | None:
+        """Return the offsets of the replay that goes on."""
+        from stream.replay import load_state, saved_replay  # noqa: PLC0415 - start fast
+
+        if not self.job.resume or self.job.out is None:
             return None
-        return Path(self.source).stat().st_size
+        if self.job.to is Kind.OPENMETRICS:
+            found = saved_replay(Path(self.job.out))
+        else:
+            found = load_state(self.job.state)["replay"]
+        return {int(partition): (first, end) for partition, (first, end) in found["offsets"].items()}
 
+    # --- intervals and days --------------------------------------------------------------------------------------
 
-def _replay(job: Job, settings: Settings) -> dict[str, Any]:
-    from stream.replay import read_lines, replay, write_json  # noqa: PLC0415 - start fast
+    def _rows(self, replay: "Replay", show: Callable[[], None]) -> str:
+        from stream.replay import Rows  # noqa: PLC0415 - start fast
 
-    writers = {Kind.JSON: write_json}
-    seen = 0
+        with Rows(replay.rules) as rows:
+            with _disk("the temporary directory"):
+                for moment in replay.moments():
+                    rows.add(moment.closed)
+                    show()
+            with _target(self.job.out) as stream:
+                self._write_rows(rows, replay, stream)
+        return "intervals and days"
 
-    def on_bytes(count: int) -> None:
-        nonlocal seen
-        before, seen = seen, seen + count
-        if before // SHOW_EVERY_BYTES != seen // SHOW_EVERY_BYTES:
-            show(seen)
+    def _write_rows(self, rows: Any, replay: "Replay", stream: BinaryIO) -> None:
+        import json  # noqa: PLC0415 - only here
 
-    with _target(job.out) as stream:
-        with progress("bytes read", job.total_bytes) as show:
-            rules = board_rules(settings, by_arrival=job.by_arrival)
-            records = read_lines(job.source, on_bytes)
-            board, summary = replay(records, rules, by_arrival=job.by_arrival)
-        writers[job.to](board, summary, stream.write)
+        from stream.replay import summary, write_csv, write_parquet  # noqa: PLC0415 - start fast
+
+        if self.job.to is Kind.CSV:
+            write_csv(rows, stream)
+        elif self.job.to is Kind.PARQUET:
+            write_parquet(rows, stream)
+        else:
+            stream.writelines(rows.lines())
+            last = json.dumps({"summary": summary(replay.read, replay.tally())}, separators=(",", ":"))
+            stream.write(last.encode() + b"\n")
         stream.flush()
-    return summary.counts()
+
+    # --- samples -------------------------------------------------------------------------------------------------
+
+    def _samples(self, replay: "Replay", show: Callable[[], None]) -> str:
+        from stream.replay import Sampler  # noqa: PLC0415 - start fast
+
+        sampler = Sampler(self.job.job, self.job.instance, self.settings.alerts)
+        described = self.job.described(self.settings, self.ranges)
+        with self._sink(described) as sink, _disk(self.job.out or ""):
+            for moment in replay.moments():
+                sink.write(moment.at_ms, sampler.take(replay.snapshot()))
+                show()
+            return sink.finish()
+
+    @contextmanager
+    def _sink(self, described: dict[str, Any]) -> "Iterator[OpenMetricsFiles | RemoteWrite]":
+        """Give the sink; when it is not finished, say what is complete."""
+        sink = self._new_sink(described)
+        try:
+            yield sink
+        except BaseException:
+            note(f"not finished: {sink.abandon()}; --resume goes on")
+            raise
+
+    def _new_sink(self, described: dict[str, Any]) -> "OpenMetricsFiles | RemoteWrite":
+        from stream.replay import (  # noqa: PLC0415 - start fast
+            OpenMetricsFiles,
+            RemoteWrite,
+            poster,
+            resumable,
+            save_state,
+        )
+
+        out, path = self.job.out or "", self.job.state
+        if self.job.to is Kind.OPENMETRICS:
+            return OpenMetricsFiles(Path(out), described, resume=self.job.resume)
+        after_ms = resumable(path, described) if self.job.resume else -1
+        return RemoteWrite(
+            poster(out),
+            time.sleep,
+            out,
+            after_ms=after_ms,
+            on_complete=lambda complete_ms: save_state(path, described, complete_ms),
+        )
+
+
+def _moment(at_ms: int | None) -> str:
+    from datetime import UTC, datetime  # noqa: PLC0415 - start fast
+
+    return "" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _compare(before: Path, after: Path, *, as_json: bool) -> int:
+    from dataclasses import asdict  # noqa: PLC0415 - start fast
+
+    from stream.replay import compare  # noqa: PLC0415
+
+    changes = compare(before, after)
+    if as_json:
+        say_json([asdict(change) for change in changes])
+        return 0
+    from rich.console import Console  # noqa: PLC0415 - only here
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("day", "queue", "number", before.name, after.name, "change", box=None)
+    for change in changes:
+        table.add_row(change.day, change.queue, change.name, *_shown(change.before, change.after))
+    Console().print(table if changes else "no day differs")
+    return 0
+
+
+def _shown(before: float | None, after: float | None) -> tuple[str, str, str]:
+    def text(value: float | None) -> str:
+        return "-" if value is None else str(round(value, _SHOWN_DIGITS))
+
+    change = "" if before is None or after is None else f"{after - before:+.4g}"
+    return text(before), text(after), change
 
 
 @contextmanager
-def _target(out: Path | None) -> Iterator[BinaryIO]:
+def _disk(where: str) -> Iterator[None]:
+    """Say in one line where nothing more could be written."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(
+            f"{where} cannot be written: {reason}; make room, or choose another place with --out"
+        ) from error
+
+
+@contextmanager
+def _target(out: str | None) -> Iterator[BinaryIO]:
     """Give standard output, or a file that appears only when it is whole."""
     if out is None:
         yield sys.stdout.buffer
         return
-    part = out.with_name(out.name + ".part")
+    path = Path(out)
+    part = path.with_name(path.name + ".part")
     try:
-        with part.open("wb") as stream:
-            yield stream
-        part.replace(out)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise RunError(f"{out} cannot be written: {reason}; choose another file with --out") from error
+        with _disk(out):
+            with part.open("wb") as stream:
+                yield stream
+            part.replace(path)
     finally:
         with suppress(OSError):
             part.unlink()

@@ -7,6 +7,7 @@ A partition without events holds back the mark ``final``, never a value. Nothing
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import tzinfo
 from typing import Final, NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ from stream.core.checkpoint import CheckpointError, seal, unseal
 from stream.core.queue_board import Counts, QueueBoard, QueueState, add
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, WindowView
-from stream.core.window import day_end_ms, day_start_ms, interval_start_ms, minute_of_week, rfc3339
+from stream.core.window import day_start_ms, interval_start_ms, minute_of_week, rfc3339
 from stream.core.wire import PUBLICATION_VERSION, Publication, decode_publication, shard_of
 
 MAGIC: Final = b"cgS2"
@@ -234,42 +235,33 @@ class BoardShard:
             queues = self._open[start_ms]
             for name in sorted(queues):
                 if queues[name] or final:
-                    row = self._row(name, INTERVAL, start_ms, end_ms)
+                    row = self._row(name, start_ms, end_ms)
                     taken.append((f"{name}|{row['start']}", msgspec.json.encode(row | {"final": final})))
                     queues[name] = False
             if final:
                 del self._open[start_ms]
         return taken
 
-    def rows(self) -> list[tuple[int, str, str, dict[str, object]]]:
-        """Return every interval and day with counts as (start, queue, window, row): for a replay, at the end."""
-        intervals = sorted(self._open)
-        zone = self._rules.time_zone
-        days = sorted({day_start_ms(start_ms, zone) for start_ms in intervals})
-        rows: list[tuple[int, str, str, int]] = []
-        for name in sorted(self._queues):
-            rows.extend(
-                (start_ms, name, INTERVAL, start_ms + self._rules.interval_ms)
-                for start_ms in intervals
-                if name in self._open[start_ms]
-            )
-            rows.extend((start_ms, name, DAY, day_end_ms(start_ms, zone)) for start_ms in days)
-        return [
-            (start_ms, name, window, self._row(name, window, start_ms, end_ms))
-            for start_ms, name, window, end_ms in rows
-            if self._queues[name].sum(*self._buckets(start_ms, end_ms))
-        ]
+    def take_final(self) -> list[tuple[int, str, Counts]]:
+        """Return the intervals that have become final since the last call: (start in ms, queue, counts), in this order.
 
-    def _row(self, name: str, window: str, start_ms: int, end_ms: int) -> dict[str, object]:
-        zone = self._rules.time_zone
+        For a replay; the counts have the longest wait among them, and those without any are left out.
+        """
+        final_before_ms = self.final_before_ms()
+        taken = []
+        for start_ms in sorted(self._open):
+            end_ms = start_ms + self._rules.interval_ms
+            if end_ms > final_before_ms:
+                break
+            for name in sorted(self._open.pop(start_ms)):
+                counts = self._queues[name].interval(*self._buckets(start_ms, end_ms))
+                if counts:
+                    taken.append((start_ms, name, counts))
+        return taken
+
+    def _row(self, name: str, start_ms: int, end_ms: int) -> dict[str, object]:
         counts = self._queues[name].interval(*self._buckets(start_ms, end_ms))
-        return {
-            "queue": name,
-            "window": window,
-            "start": rfc3339(start_ms, zone),
-            "end": rfc3339(end_ms, zone),
-            **kpi.interval_values(counts),
-        }
+        return interval_row(name, INTERVAL, start_ms, end_ms, counts, self._rules.time_zone)
 
     def _buckets(self, start_ms: int, end_ms: int) -> tuple[int, int]:
         return start_ms // self._bucket_ms, -(-end_ms // self._bucket_ms)
@@ -394,6 +386,19 @@ class _State(msgspec.Struct, array_like=True, gc=False):
     queues: list[QueueState]
     open_intervals: dict[int, dict[str, bool]]
     interval_ms: int
+
+
+def interval_row(
+    name: str, window: str, start_ms: int, end_ms: int, counts: Mapping[int, int], zone: tzinfo
+) -> dict[str, object]:
+    """Return an interval or a day as others read it (contract, section 6)."""
+    return {
+        "queue": name,
+        "window": window,
+        "start": rfc3339(start_ms, zone),
+        "end": rfc3339(end_ms, zone),
+        **kpi.interval_values(counts),
+    }
 
 
 # --- one view of several shards ---------------------------------------------------------------------------------------

@@ -117,10 +117,13 @@ class CallsStage:
 
     # --- the fold ------------------------------------------------------------------------------------------------
 
-    def fold(self, records: Sequence[Record]) -> list[SetAside]:  # noqa: C901, PLR0912, PLR0915 - the one hot loop
+    def fold(  # noqa: C901, PLR0912, PLR0915 - the one hot loop
+        self, records: Sequence[Record], until_ms: int = NEVER
+    ) -> list[SetAside]:
         """Take records in the order of their offsets; those at or below ``applied_offset`` are skipped.
 
-        Never raises on what is in a record. Returns those that must be kept aside.
+        Stops before the first record that would move the stream's time beyond ``until_ms``. Never raises on what is in
+        a record. Returns those that must be kept aside.
         """
         aside: list[SetAside] = []
         applied_offset = self.applied_offset
@@ -155,6 +158,9 @@ class CallsStage:
                 self._reject(aside, record, FUTURE)
                 continue
             if at_ms > self.now_ms:
+                if at_ms > until_ms:
+                    applied_offset = offset - 1
+                    break
                 self.now_ms = at_ms
                 if at_ms >= self._next_sweep_ms:
                     self._sweep()
@@ -355,17 +361,18 @@ class CallsStage:
 
     # --- what others see -----------------------------------------------------------------------------------------
 
-    def publish(self, as_of_ms: int | None, *, caught_up: bool) -> list[bytes]:
+    def publish(self, as_of_ms: int | None, *, caught_up: bool, at_end: bool = False) -> list[bytes]:
         """Return one publication for each shard: what changed since the last one, and the watermark.
 
-        The caller sends them all and waits for the deliveries before it calls again.
+        ``at_end``: no record will ever follow, so everything is final. The caller sends them all and waits for the
+        deliveries before it calls again.
         """
         self._review()
         updates: list[list[QueueUpdate]] = [[] for _ in range(self.rules.shards)]
         for ledger in self.book.changed.values():
             updates[shard_of(ledger.name, self.rules.shards)].append(_update(ledger))
         self.book.changed.clear()
-        final_before_ms = self.final_before_ms()
+        final_before_ms = NEVER if at_end else self.final_before_ms()
         self.book.forget_before(final_before_ms // self.rules.bucket_ms)
         return [
             encode_publication(

@@ -34,10 +34,10 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 
+from stream.access.raw_records import hand_over_raw
 from stream.clock import monotonic_s
 from stream.engine.last_resort import unheard
 from stream.engine.membership import FENCED_INSTANCE, NO_ERROR, UNKNOWN_MEMBER, Membership
-from stream.engine.raw_records import hand_over_raw
 
 T = TypeVar("T")
 SCHEME: Final = "callgauge"

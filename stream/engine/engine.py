@@ -19,6 +19,7 @@ from stream.clock import monotonic_s, wall_ms
 from stream.core.board import take_snapshot
 from stream.core.rules import Clock
 from stream.core.snapshot import PipelineView, Snapshot
+from stream.core.tally import add_up
 from stream.engine.app import App, make_app
 from stream.engine.batching import Consumer, RawSchema, what_ended
 from stream.engine.board_agent import BoardShell
@@ -26,7 +27,6 @@ from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import CheckpointTable, CheckpointTooLargeError
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
-from stream.engine.pipeline import add_up
 from stream.engine.shell import Shell, UnreadableStateError
 from stream.engine.signs import ENDS_SHARE, Moment, signs_of
 from stream.engine.topics import BOARD_TABLE, CALLS_TABLE

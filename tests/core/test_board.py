@@ -614,26 +614,22 @@ def test_an_interval_that_nobody_took_is_not_given_up():
     assert intervals(reader) == [("11:30", 7, False)]
 
 
-def test_the_rows_of_a_replay_are_every_interval_and_day_with_counts():
-    """All at the end; an interval in which only the other queue had something is left out."""
+def test_final_intervals_are_taken_once_in_order_without_empty_ones():
+    """An interval in which only the other queue had something is left out; what is not final waits."""
     cells = {NOON_MS - DAY_MS: queued(1), NOON_MS: queued(2), NOON_MS + HALF_HOUR_MS: queued(4)}
-    reader = Reader().hear(said(update("a", cells), update("b", {NOON_MS: queued(8)})))
+    reader = Reader().hear(
+        said(update("b", {NOON_MS: queued(8)}), update("a", cells), final_ms=NOON_MS + HALF_HOUR_MS)
+    )
 
-    assert sorted(
-        (name, window, row["start"], row["queued"]) for _, name, window, row in reader.board.rows()
-    ) == [
-        ("a", "day", "2026-03-01T00:00:00+00:00", 1),
-        ("a", "day", "2026-03-02T00:00:00+00:00", 6),
-        ("a", "interval", "2026-03-01T12:00:00+00:00", 1),
-        ("a", "interval", "2026-03-02T12:00:00+00:00", 2),
-        ("a", "interval", "2026-03-02T12:30:00+00:00", 4),
-        ("b", "day", "2026-03-02T00:00:00+00:00", 8),
-        ("b", "interval", "2026-03-02T12:00:00+00:00", 8),
+    assert reader.board.take_final() == [
+        (NOON_MS - DAY_MS, "a", queued(1)),
+        (NOON_MS, "a", queued(2)),
+        (NOON_MS, "b", queued(8)),
     ]
-    assert {(row["start"], row["end"]) for _, _, window, row in reader.board.rows() if window == "day"} == {
-        ("2026-03-01T00:00:00+00:00", "2026-03-02T00:00:00+00:00"),
-        ("2026-03-02T00:00:00+00:00", "2026-03-03T00:00:00+00:00"),
-    }
+    assert reader.board.take_final() == []
+
+    reader.hear(said(offset=1, final_ms=NOON_MS + 2 * HALF_HOUR_MS))
+    assert reader.board.take_final() == [(NOON_MS + HALF_HOUR_MS, "a", queued(4))]
 
 
 # --- state to bytes ---------------------------------------------------------------------------------------------------

@@ -13,11 +13,11 @@ import pytest
 from stream.core.calls import CallsStage, SetAside
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import FoldRules
+from stream.core.tally import add_up
 from stream.engine.checkpoints import CHECKPOINT_BYTES_MAX, CheckpointTable, CheckpointTooLargeError
 from stream.engine.dead_letters import keep_aside
 from stream.engine.engine_settings import EngineSettings, TopicNames
 from stream.engine.owned import Owned, all_confirmed
-from stream.engine.pipeline import add_up
 from stream.engine.shell import Outgoing, Shell, UnreadableStateError
 from stream.engine.tp import Place
 

@@ -13,7 +13,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from stream.engine.raw_records import hand_over_raw
+from stream.access.raw_records import hand_over_raw
 
 TP = TopicPartition("events", 3)
 CONTROL = 0x20
