@@ -76,8 +76,9 @@ def _unexpected(error: Exception) -> int:
         traceback.print_exc()
         return FAILED
     place = traceback.extract_tb(error.__traceback__)[-1]
+    # not what the error says: it may name a call, and a service's stderr is a log
     return _fail(
-        f"this is a bug, please report it: {type(error).__name__}: {error} "
+        f"this is a bug, please report it: {type(error).__name__} "
         f"({place.filename}:{place.lineno}); {DEBUG_VARIABLE}=1 shows more",
         FAILED,
     )

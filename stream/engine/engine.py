@@ -48,7 +48,7 @@ def _line_of(error: BaseException) -> str:
         return f"Kafka failed for too long ({type(error).__name__}); the next start continues from the last checkpoint"
     if isinstance(error, (EngineError, UnreadableStateError, CheckpointTooLargeError)):
         return str(error)
-    return f"{type(error).__name__}: {error}"
+    return f"a bug ended the process: {type(error).__name__}"  # its words may name a call
 
 
 class Engine:

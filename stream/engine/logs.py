@@ -1,13 +1,16 @@
 """Logging: short lines on stderr, and nothing of what is in a record.
 
 Faust, mode and the Kafka clients report a lost connection with the traceback of every layer it went through.
-Here a known error of the connection is one line; a traceback stays for what nobody expected.
+Here a known error of the connection is one line; a traceback stays for what nobody expected, without the words
+of the exception: a KeyError of a bug would name a call, and logs go further than the records may. Its kind and
+its places in the code are what mends it.
 """
 
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from aiokafka.errors import KafkaError as ClientError
@@ -42,11 +45,31 @@ class LineFormatter(logging.Formatter):
         error = record.exc_info[1] if record.exc_info else None
         text = record.getMessage()
         if not own:
+            if error is not None and not isinstance(error, _CONNECTION_ERRORS):
+                text = str(record.msg)  # with its arguments it may hold the exception's words
             text = " ".join(text.split())[:_LINE_CHARACTERS_MAX]
         line = f"{self.formatTime(record)} {record.levelname.lower()} {record.name.partition('.')[0]}: {text}"
         if error is None or isinstance(error, _CONNECTION_ERRORS):
             return line
-        return f"{line}\n{self.formatException(record.exc_info)}"  # type: ignore[arg-type]
+        return f"{line}\n{wordless(error)}"
+
+
+def wordless(error: BaseException) -> str:
+    """Return the traceback of an exception and of what caused it, without what they say."""
+    return "\n".join(_parts(error, set())).rstrip("\n")
+
+
+def _parts(error: BaseException, seen: set[int]) -> Iterator[str]:
+    seen.add(id(error))
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and id(before) not in seen:
+        yield from _parts(before, seen)
+        yield "which led to:"
+    yield "Traceback (most recent call last):"
+    yield "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _parts(part, seen)
 
 
 class Once(logging.Filter):

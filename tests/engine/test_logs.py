@@ -34,6 +34,28 @@ def test_a_bug_keeps_its_traceback():
     assert "ZeroDivisionError" in line
 
 
+def test_a_bug_is_told_without_what_its_exception_says():
+    """A KeyError would name a call; kinds and places are enough, also of what caused it and of groups."""
+    try:
+        try:
+            {}["canary-1"]
+        except KeyError as cause:
+            raise ExceptionGroup("canary-2", [ValueError("canary-3")]) from cause
+    except ExceptionGroup as error:
+        group = error
+    own = LineFormatter().format(record("callgauge", "oh", group))
+    library = logging.LogRecord(
+        "asyncio", logging.ERROR, __file__, 1, "never retrieved: %r", (group,), (type(group), group, None)
+    )
+    text = own + LineFormatter().format(library)
+
+    assert "canary" not in text.replace('{}["canary-1"]', "").replace(
+        '"canary-2", [ValueError("canary-3")]', ""
+    )
+    assert all(kind in own for kind in ("KeyError", "ExceptionGroup", "ValueError", "which led to:"))
+    assert "never retrieved" in text
+
+
 def test_a_library_says_the_same_thing_once_in_a_while():
     """Our own lines always pass; a library's line passes again after the span."""
     now = [0.0]

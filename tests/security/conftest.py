@@ -7,10 +7,14 @@ that no client may accept, `MUTUAL` asks the client for one, `SASLTLS` and `SASL
 
 import datetime as dt
 import json
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
 from stream.kafka import EmbeddedKafka, ExtraMissingError, JarFetchError, JavaMissingError, JavaTooOldError
 from tests.conftest import IN_CI
 
+DEADLINE_S = 120.0  # generous: a machine that is busy is slow, not wrong
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 USER = "wall"
@@ -159,11 +164,11 @@ class Command:
     """The command line with one configuration."""
 
     config: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    program: list[str] = field(default_factory=lambda: [sys.executable, "-m", "stream"])
 
     def line(self, *arguments: str) -> list[str]:
         """Return a command line."""
-        return [sys.executable, "-m", "stream", *arguments, "--config", str(self.config)]
+        return [*self.program, *arguments, "--config", str(self.config)]
 
     def run(self, *arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end."""
@@ -188,3 +193,68 @@ def command(tmp_path: Path, unique_name: str):
         return Command(config)
 
     return make
+
+
+@dataclass
+class Worker:
+    """A running worker, and the files with what it said."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    address: str = ""
+
+    def said(self) -> str:
+        """Return everything it has written."""
+        return (self.folder / "out.txt").read_text() + (self.folder / "errors.txt").read_text()
+
+    def wait_until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Look until it holds."""
+        deadline_s = time.monotonic() + DEADLINE_S  # noqa: TID251 - a test's own patience
+        while not condition():
+            assert self.process.poll() is None, f"the worker ended: {self.said()}"
+            assert time.monotonic() < deadline_s, f"waited in vain until {what}: {self.said()}"  # noqa: TID251
+            time.sleep(0.1)
+
+    def get(self, path: str, accept: str = "*/*") -> str:
+        """Ask for a page, whatever its status."""
+        request = urllib.request.Request(self.address + path, headers={"Accept": accept})  # noqa: S310 - our own
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+
+    def count(self, name: str) -> float:
+        """Add up the samples of a metric."""
+        lines = [
+            line for line in self.get("metrics").splitlines() if line.startswith((name + "{", name + " "))
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    def stop(self) -> int:
+        """Ask it to stop; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[Command], Worker]]:
+    """Start workers; they are gone afterwards."""
+    started: list[Worker] = []
+
+    def make(command: Command) -> Worker:
+        with (tmp_path / "out.txt").open("w") as out, (tmp_path / "errors.txt").open("w") as errors:
+            process = subprocess.Popen(
+                command.line("worker", "--port", "0"), stdout=out, stderr=errors, text=True, cwd=ROOT
+            )
+        worker = Worker(process, tmp_path)
+        started.append(worker)
+        worker.wait_until("it listens", lambda: "http://" in worker.said())
+        worker.address = "http://" + worker.said().split("http://")[1].split()[0]
+        return worker
+
+    yield make
+    for worker in started:
+        worker.process.kill()
+        worker.process.wait()

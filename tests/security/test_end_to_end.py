@@ -1,21 +1,14 @@
 """With the right certificate and password everything works: topics, events in, numbers out."""
 
 import json
-import signal
-import subprocess
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.security.conftest import PASSWORD, ROOT, Command
+from tests.security.conftest import PASSWORD
 
 pytestmark = pytest.mark.broker
 
-DEADLINE_S = 120.0  # generous: a machine that is busy is slow, not wrong
 RIGHT = {
     "tls": ("TLS", {}),
     "tls, other name allowed": ("OTHERHOST", {"ssl_check_hostname": False}),
@@ -27,66 +20,6 @@ RIGHT = {
     "scram 256": ("SASLPLAIN", {"sasl_mechanism": "SCRAM-SHA-256"}),
     "plain": ("SASLPLAIN", {"sasl_mechanism": "PLAIN"}),
 }
-
-
-@dataclass
-class Worker:
-    """A running worker, and the files with what it said."""
-
-    process: subprocess.Popen[str]
-    folder: Path
-    address: str = ""
-
-    def said(self) -> str:
-        """Return everything it has written."""
-        return (self.folder / "out.txt").read_text() + (self.folder / "errors.txt").read_text()
-
-    def wait_until(self, what: str, condition: Callable[[], bool]) -> None:
-        """Look until it holds."""
-        deadline_s = time.monotonic() + DEADLINE_S  # noqa: TID251 - a test's own patience
-        while not condition():
-            assert self.process.poll() is None, f"the worker ended: {self.said()}"
-            assert time.monotonic() < deadline_s, f"waited in vain until {what}: {self.said()}"  # noqa: TID251
-            time.sleep(0.1)
-
-    def get(self, path: str) -> str:
-        """Ask for a page."""
-        with urllib.request.urlopen(self.address + path, timeout=30) as answer:  # noqa: S310 - our own
-            return answer.read().decode()
-
-    def count(self, name: str) -> float:
-        """Add up the samples of a metric."""
-        lines = [
-            line for line in self.get("metrics").splitlines() if line.startswith((name + "{", name + " "))
-        ]
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
-
-    def stop(self) -> int:
-        """Ask it to stop; return the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(DEADLINE_S)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[Command], Worker]]:
-    """Start workers; they are gone afterwards."""
-    started: list[Worker] = []
-
-    def make(command: Command) -> Worker:
-        with (tmp_path / "out.txt").open("w") as out, (tmp_path / "errors.txt").open("w") as errors:
-            process = subprocess.Popen(
-                command.line("worker", "--port", "0"), stdout=out, stderr=errors, text=True, cwd=ROOT
-            )
-        worker = Worker(process, tmp_path)
-        started.append(worker)
-        worker.wait_until("it listens", lambda: "http://" in worker.said())
-        worker.address = "http://" + worker.said().split("http://")[1].split()[0]
-        return worker
-
-    yield make
-    for worker in started:
-        worker.process.kill()
-        worker.process.wait()
 
 
 def events(calls: int) -> bytes:
