@@ -9,8 +9,11 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from stream.access import KafkaRefusedError
-from stream.engine.engine import Engine
+from aiokafka.errors import KafkaError as ClientError
+
+from stream.access import KafkaRefusedError, KafkaUnreachableError
+from stream.access.reach import reach
+from stream.engine.engine import Engine, EngineError
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.last_resort import EXIT_FAILED, LoopGuard, nothing_unheard
 from stream.engine.logs import set_up_logging
@@ -20,6 +23,7 @@ log = logging.getLogger("callgauge")
 
 EXIT_DONE: Final = 0
 EXIT_CONFIGURATION: Final = 2
+LAST_LOOK_S: Final = 3.0  # for why Kafka failed, before the process ends because of it
 FAILED_STOP_TIMEOUT_S: Final = 5.0  # nothing is saved after a failure: only what hangs takes longer
 _GC_THRESHOLDS: Final = (200_000, 50, 50)  # the defaults cost a fifth of the throughput of aiokafka's loops
 
@@ -88,12 +92,25 @@ async def _run(engine: Engine, stop: asyncio.Event) -> int:
     for task in watching:
         task.cancel()
     engine.stopping = True
+    if isinstance(engine.failure, (ClientError, EngineError)):
+        await _say_if_refused(settings)
     timeout_s = settings.stop_timeout_s if engine.failure is None else FAILED_STOP_TIMEOUT_S
     clean = await _stop(engine, starting, timeout_s)
     if engine.failure is None and clean:
         log.info("stopped: everything counted is saved")
         return EXIT_DONE
     return EXIT_FAILED
+
+
+async def _say_if_refused(settings: EngineSettings) -> None:
+    """Name a password or certificate that has changed: to a running client it is a broker that does not answer."""
+    try:
+        async with asyncio.timeout(LAST_LOOK_S):
+            await reach(settings.servers, settings.access)
+    except KafkaRefusedError as error:
+        log.critical("%s", error)
+    except (KafkaUnreachableError, TimeoutError):
+        pass
 
 
 async def _prepare(engine: Engine) -> None:

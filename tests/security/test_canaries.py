@@ -9,13 +9,15 @@ import psutil
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from tests.security.conftest import PASSWORD, Secured
+from tests.security.conftest import PASSWORD, Secured, set_password
 
 pytestmark = pytest.mark.broker
 
 CANARY = "canary"  # in the password too
 NOW_MS = time.time_ns() // 1_000_000
 CALL = b"canary-call"
+# aiokafka's clients pause between attempts: some four a second together, until the worker gives up
+ATTEMPTS_MAX = 1_000
 PAGES = ("", "board.json", "metrics", "healthz", "readyz", "nowhere")
 
 
@@ -143,6 +145,25 @@ def test_a_worker_listens_on_its_one_port_and_nothing_else(commands, start):
     assert [f"http://{one.ip}:{one.port}/" for one in listening] == [worker.address]
     for path in ("table", "tables/", "router", "router/", "graph", "stats", "stats/", "livecheck", "debug"):
         assert worker.get(path) == "404: Not Found\n"
+
+
+def test_a_password_that_changes_under_a_worker_ends_it_with_a_line_and_without_a_storm(
+    secured, commands, start
+):
+    """The running clients take it for a broker that is away; the worker ends, and says what it was."""
+    worker = start(commands)
+    worker.wait_until("it is ready", lambda: worker.count("callgauge_ready") == 1)
+    try:
+        set_password(secured.broker.bootstrap_servers, "another-canary")
+        secured.broker.restart()
+
+        assert worker.process.wait(240) == 1
+        attempts = secured.broker.log_path.read_text().count("Failed authentication")
+    finally:
+        set_password(secured.broker.bootstrap_servers, PASSWORD)
+    assert "its password is wrong for SCRAM-SHA-512" in worker.said()
+    assert CANARY not in worker.said()
+    assert 0 < attempts < ATTEMPTS_MAX
 
 
 def test_a_worker_that_others_could_reach_does_not_start_unless_that_is_said(commands):

@@ -16,8 +16,6 @@ RIGHT = {
     "scram 512 over tls": ("SASLTLS", {}),
     "scram 256 over tls": ("SASLTLS", {"sasl_mechanism": "SCRAM-SHA-256"}),
     "plain over tls": ("SASLTLS", {"sasl_mechanism": "PLAIN"}),
-    "scram 512": ("SASLPLAIN", {}),
-    "scram 256": ("SASLPLAIN", {"sasl_mechanism": "SCRAM-SHA-256"}),
     "plain": ("SASLPLAIN", {"sasl_mechanism": "PLAIN"}),
 }
 

@@ -169,17 +169,17 @@ def test_whoever_is_not_trusted_is_told_in_one_line_after_a_handful_of_connectio
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("case", "arguments"),
     [
-        ("topics",),
-        ("worker", "--port", "0"),
-        ("simulate", "--calls", "1"),
-        ("send", "-"),
-        ("dead-letters", "list"),
-        ("dead-letters", "resend", "--all"),
+        ("expired", ("worker", "--port", "0")),
+        ("password", ("worker", "--port", "0")),
+        ("password", ("topics",)),
+        ("password", ("simulate", "--calls", "1")),
+        ("password", ("send", "-")),
+        ("password", ("dead-letters", "list")),
+        ("password", ("dead-letters", "resend", "--all")),
     ],
 )
-@pytest.mark.parametrize("case", ["password", "expired"])
 def test_every_command_ends_with_that_line_and_code_2(secured, command, counted, case, arguments):
     """No command has a way to Kafka of its own, and none waits for what will not come."""
     kafka = settings_of(secured, case)
