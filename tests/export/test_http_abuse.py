@@ -172,13 +172,13 @@ def test_a_request_that_drips_is_cut_too(impatient):
         wait_until(drip)
 
 
-def test_one_whose_request_was_answered_may_stay_and_ask_again(impatient):
+def test_one_whose_request_was_answered_may_stay_and_ask_again():
     """Keep-alive has its own, longer time."""
-    with connect(impatient) as client:
-        for _ in range(3):
+    with Server(patience=Patience(request_s=2.0)) as running, connect(running) as client:
+        for pause_s in (2.5, 0.0):
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
-            time.sleep(0.5)  # longer than a request may take
+            time.sleep(pause_s)  # longer than a request may take
 
 
 def test_a_client_that_reads_nothing_is_cut_and_makes_the_process_hold_little():
