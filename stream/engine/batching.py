@@ -28,8 +28,9 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import faust
 from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest
-from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
@@ -43,10 +44,15 @@ T = TypeVar("T")
 SCHEME: Final = "callgauge"
 FETCH_WAIT_MS: Final = 200  # Faust fixes 1500: the first event after a restore came up to 1.85 s late
 IDLE_WAIT_S: Final = 0.05  # while every partition is paused; Faust sleeps a whole second there
+UUID_CHARACTERS: Final = 36
 ENDS_WAIT_S: Final = 10.0  # for the broker to say where logs end
 TAIL_RECORDS: Final = (
     4  # of a checkpoint topic, read at a restore: the last is the state, the others are spare
 )
+
+
+class PartEndedError(Exception):
+    """A part that must go on for ever has ended without an error."""
 
 
 class Batch(NamedTuple):
@@ -106,6 +112,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Return the coordinator's way of sending, with ears."""
 
         async def send_and_hear(request: Any) -> Any:
+            if isinstance(request, JoinGroupRequest) and self.membership.joined_s is None:
+                await self._look_for_a_predecessor(send)
             sent_s = monotonic_s()
             response = await send(request)
             if getattr(response, "error_code", NO_ERROR) == FENCED_INSTANCE:
@@ -115,6 +123,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return response
 
         return send_and_hear
+
+    async def _look_for_a_predecessor(self, send: Callable[[Any], Awaitable[Any]]) -> None:
+        """See whether the group has a member with our instance id: one that has ended, or one that runs.
+
+        Nothing says which of the two. A running one will take its place back, and then this tells who came later.
+        """
+        settings = self.consumer.app.engine.settings
+        if self.membership.static:
+            response = await send(DescribeGroupsRequest([settings.app_id]))
+            members = [member[0] for group in response.groups for member in group[-1]]
+            self.membership.took_place |= any(_is_of(settings.instance_id, member) for member in members)
 
     def _hear(self, request: Any, response: Any, sent_s: float) -> None:
         if isinstance(request, OffsetCommitRequest):
@@ -197,6 +216,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 and state.position == self.positions_after.get(tp)
             ):
                 consumer.seek(driver.ensure_aiokafka_TP(tp), first)
+
+
+def _is_of(instance_id: str, member_id: str) -> bool:
+    """Say whether the broker made a member id for an instance id: it appends a UUID."""
+    return (
+        member_id.startswith(f"{instance_id}-") and len(member_id) == len(instance_id) + 1 + UUID_CHARACTERS
+    )
 
 
 def _state_of(consumer: Any, tp: TP) -> Any:
@@ -364,8 +390,10 @@ class Consumer(driver.Consumer):
         pending: BaseException | None = getattr(coordinator, "_pending_exception", None)
         return (
             pending
-            or error_of(getattr(coordinator, "_coordination_task", None))
-            or error_of(getattr(fetcher, "_fetch_task", None))
+            or error_of(
+                "the client's task that coordinates", getattr(coordinator, "_coordination_task", None)
+            )
+            or error_of("the client's task that fetches", getattr(fetcher, "_fetch_task", None))
         )
 
     # --- commits --------------------------------------------------------------------------------------------
@@ -386,18 +414,23 @@ class Consumer(driver.Consumer):
 
 def what_ended(app: Any) -> BaseException | None:
     """Return what ended an agent or the producer's sender, which would only say so to whoever waits for a delivery."""
-    actors = [actor.actor_task for agent in app.agents.values() for actor in agent._actors]  # noqa: SLF001
+    actors = {
+        f"the agent {agent.name}": actor.actor_task
+        for agent in app.agents.values()
+        for actor in agent._actors  # noqa: SLF001
+    }
     producer = getattr(getattr(app, "_producer", None), "_producer", None)
     sender = getattr(getattr(producer, "_sender", None), "_sender_task", None)
-    return next(filter(None, map(error_of, [*actors, sender])), None)
+    parts = {**actors, "the client's task that sends to Kafka": sender}
+    return next(filter(None, (error_of(what, task) for what, task in parts.items())), None)
 
 
-def error_of(task: Any) -> BaseException | None:
+def error_of(what: str, task: Any) -> BaseException | None:
     """Return what ended a task that should never end; None as long as it runs."""
     if task is None or not task.done():
         return None
     error: BaseException | None = None if task.cancelled() else task.exception()
-    return error or RuntimeError(f"{task.get_name()} ended")
+    return error or PartEndedError(f"{what} has ended")
 
 
 def _first_offset(records: Batch | Sequence[Any]) -> int:

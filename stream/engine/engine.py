@@ -21,7 +21,7 @@ from stream.core.rules import Clock
 from stream.core.snapshot import PipelineView, Snapshot
 from stream.core.tally import add_up
 from stream.engine.app import App, make_app
-from stream.engine.batching import Consumer, RawSchema, what_ended
+from stream.engine.batching import Consumer, PartEndedError, RawSchema, what_ended
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import CheckpointTable, CheckpointTooLargeError
@@ -43,10 +43,18 @@ class EngineError(Exception):
     """The engine cannot go on; the message is the line for the operator."""
 
 
+TOLD: Final = (
+    EngineError,
+    PartEndedError,
+    UnreadableStateError,
+    CheckpointTooLargeError,
+)  # by their own line
+
+
 def _line_of(error: BaseException) -> str:
     if isinstance(error, ClientError):
         return f"Kafka failed for too long ({type(error).__name__}); the next start continues from the last checkpoint"
-    if isinstance(error, (EngineError, UnreadableStateError, CheckpointTooLargeError)):
+    if isinstance(error, TOLD):
         return str(error)
     return f"a bug ended the process: {type(error).__name__}"  # its words may name a call
 
@@ -140,9 +148,7 @@ class Engine:
     def fail(self, error: BaseException) -> None:
         """End the process with one line; nothing is saved or committed any more."""
         if self.failure is None:
-            told = isinstance(
-                error, (EngineError, UnreadableStateError, CheckpointTooLargeError, ClientError)
-            )
+            told = isinstance(error, (*TOLD, ClientError))
             log.critical("%s", _line_of(error), exc_info=None if told else error)
         self.end_with(error)
 

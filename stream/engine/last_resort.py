@@ -66,6 +66,16 @@ class LoopGuard:
         os._exit(EXIT_FAILED)
 
 
+def leave_within(limit_s: float) -> None:
+    """End the process with code 1 unless it has ended by itself by then.
+
+    A thread that hangs keeps an interpreter alive that only wants to end, and so does a task that waits for it.
+    """
+    timer = threading.Timer(limit_s, os._exit, (EXIT_FAILED,))
+    timer.daemon = True
+    timer.start()
+
+
 @contextlib.contextmanager
 def nothing_unheard(loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None]) -> Iterator[None]:
     """Call ``fail`` for errors that Python would only print: of threads, callbacks and tasks nobody awaits."""

@@ -10,9 +10,10 @@ With an instance id (static membership) Kafka lets the newest process that uses 
 so that a restart gets its partitions back at once, also after ``kill -9``. Two living processes with one id therefore
 throw each other out, in turn, for ever: the group tells the one that lost its place only that it does not know it, and
 it joins again. But a member that the group forgot while it was in contact was replaced; there is no other way. Then
-the newer of the two has to go: the one whose membership is younger than ``NEWCOMER_S``. The older one joins again
-and keeps its partitions. Who comes back after a silence of more than a session is a newcomer again: the other one may
-have been started in its place.
+the newer of the two has to go: the one that, less than ``NEWCOMER_S`` ago, found a member with its id in the group
+when it joined. The older one joins again and keeps its partitions. Who comes back after a silence of more than a
+session is a newcomer too: the other one may have been started in its place. Two that joined in the same instant have
+both found nobody; they throw each other out until one has had ``TOGETHER_MAX`` of it.
 """
 
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ FENCED_INSTANCE: Final = 82
 # The older worker learns at its next heartbeat (3 s) that it was replaced, drops its states and joins again; the newer
 # one learns that at its own next heartbeat. A busy machine takes several times as long.
 NEWCOMER_S: Final = 60.0
+TOGETHER_MAX: Final = 5  # a supervisor that starts the newer one again and again takes longer for as many
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class Membership:
     joined_s: float | None = (
         None  # since when it has been a member without a break that it could have slept through
     )
+    took_place: bool = False  # of a member with its id, dead or alive
     lost: bool = False  # the group does not know this worker any more, and it has not joined again
     replaced: int = 0  # times that another process took this one's place
     must_go: bool = False  # replaced, and the newer of the two
@@ -63,10 +66,11 @@ class Membership:
             return
         self.lost = True
         if now_s - self.last_contact_s > self.session_timeout_s:
-            self.joined_s = None
+            self.joined_s, self.took_place = None, True
         elif self.static:
             self.replaced += 1
-            self.must_go = now_s - self.joined_s < NEWCOMER_S
+            new = now_s - self.joined_s < NEWCOMER_S
+            self.must_go = new and (self.took_place or self.replaced >= TOGETHER_MAX)
 
     def silent_s(self, now_s: float) -> float:
         """Return for how long the group has not answered this member."""

@@ -69,7 +69,7 @@ def _of_partition(
     )
     yield (
         ("published", place),
-        Sign(owned.published, True, limit_s, f"no publication of {place} was confirmed"),
+        Sign(owned.published, True, limit_s, f"no publication or checkpoint of {place} was confirmed"),
     )
     yield (
         ("saved", place),
@@ -77,7 +77,7 @@ def _of_partition(
             owned.checkpoint_at_ms,
             True,
             limit_s + moment.saving_pause_s,
-            f"no checkpoint of {place} was confirmed",
+            f"no checkpoint of {place} was written",
         ),
     )
 

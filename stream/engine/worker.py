@@ -15,7 +15,7 @@ from stream.access import KafkaRefusedError, KafkaUnreachableError
 from stream.access.reach import reach
 from stream.engine.engine import Engine, EngineError
 from stream.engine.engine_settings import EngineSettings
-from stream.engine.last_resort import EXIT_FAILED, LoopGuard, nothing_unheard
+from stream.engine.last_resort import EXIT_FAILED, LoopGuard, leave_within, nothing_unheard
 from stream.engine.logs import set_up_logging
 from stream.engine.topics import TopicsUnfitError, wait_for_topics
 
@@ -25,6 +25,7 @@ EXIT_DONE: Final = 0
 EXIT_CONFIGURATION: Final = 2
 LAST_LOOK_S: Final = 3.0  # for why Kafka failed, before the process ends because of it
 FAILED_STOP_TIMEOUT_S: Final = 5.0  # nothing is saved after a failure: only what hangs takes longer
+FAILED_END_TIMEOUT_S: Final = 15.0  # from the failure until the process must be gone, whatever hangs
 _GC_THRESHOLDS: Final = (200_000, 50, 50)  # the defaults cost a fifth of the throughput of aiokafka's loops
 
 Exporter = Callable[[Engine], Awaitable[Any]]
@@ -89,6 +90,8 @@ async def _run(engine: Engine, stop: asyncio.Event) -> int:
     starting = asyncio.ensure_future(_start(engine))
     watching = [asyncio.ensure_future(engine.guard(work())) for work in (engine.watch, engine.ask_for_ends)]
     await _first(stop.wait(), engine.failed.wait())
+    if engine.failure is not None:
+        leave_within(FAILED_END_TIMEOUT_S)
     for task in watching:
         task.cancel()
     engine.stopping = True
@@ -143,7 +146,8 @@ async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: flo
     try:
         await asyncio.wait_for(engine.app.stop(), timeout_s)
     except TimeoutError:
-        log.critical("could not stop within %g s: leaving without a checkpoint", timeout_s)
+        if engine.failure is None:
+            log.critical("could not stop within %g s: leaving without a checkpoint", timeout_s)
         os._exit(EXIT_FAILED)  # Faust's thread would keep the process alive
     except Exception as error:  # noqa: BLE001 - the process ends either way
         engine.fail(error)

@@ -62,15 +62,15 @@ PUBLISH_INTERVAL_MS_MAX: Final = 10 * SECOND_MS
 # A checkpoint is the whole state; a crash reads at most one interval again.
 CHECKPOINT_INTERVAL_MS_MIN: Final = 500
 CHECKPOINT_INTERVAL_MS_MAX: Final = 5 * MINUTE_MS
-
-# A second is the shortest time between two scrapes; what has been wrong for a day is known by then.
-ALERT_SPAN_MS_MIN: Final = SECOND_MS
-ALERT_SPAN_MS_MAX: Final = DAY_MS
-# A limit beyond this is a way to say never.
-ALERT_COUNT_MAX: Final = 1_000_000_000
 # A large state takes seconds to save, and a broker that restarts ten; an hour is longer than anybody looks away.
 STALL_TIMEOUT_MS_MIN: Final = 10 * SECOND_MS
 STALL_TIMEOUT_MS_MAX: Final = HOUR_MS
 # The group waits 30 s for each of its members to join.
 RECOVERY_TIMEOUT_MS_MIN: Final = 45 * SECOND_MS
 RECOVERY_TIMEOUT_MS_MAX: Final = HOUR_MS
+
+# A second is the shortest time between two scrapes; what has been wrong for a day is known by then.
+ALERT_SPAN_MS_MIN: Final = SECOND_MS
+ALERT_SPAN_MS_MAX: Final = DAY_MS
+# A limit beyond this is a way to say never.
+ALERT_COUNT_MAX: Final = 1_000_000_000

@@ -1,12 +1,16 @@
 """Workers as real processes, and a producer of call events."""
 
 import contextlib
+import http.client
 import importlib.util
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +30,7 @@ with (
     from kafka import KafkaConsumer, KafkaProducer, TopicPartition
     from kafka.admin import KafkaAdminClient
 
-    from stream.engine import EngineSettings, ensure_topics
+    from stream.engine import EngineSettings, KafkaUnreachableError, TopicsUnfitError, ensure_topics
 
 DEADLINE_S = 60.0  # generous: a machine that is busy is slow, not wrong
 LOOK_S = 0.05
@@ -77,6 +81,35 @@ class Worker:
     def wait_ready(self) -> dict[str, Any]:
         """Wait until it is ready."""
         return self.wait_for("it is ready", lambda shown: shown["ready"])
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its HTTP port; status and text, (0, "") when nobody answers."""
+        port = self.shows().get("port", 0)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except (OSError, http.client.HTTPException):
+            return 0, ""
+
+    def exported(self) -> dict[str, int]:
+        """Return the queued contacts of every queue that it exports."""
+        found = re.findall(
+            r'^callcenter_contacts_queued_total\{queue="([^"]+)"\} (\d+)',
+            self.get("/metrics")[1],
+            re.MULTILINE,
+        )
+        return {queue: int(count) for queue, count in found}
+
+    def let_it_happen(self) -> None:
+        """Let the fault that it was started with happen now."""
+        self.status.with_suffix(".fault").touch()
+
+    def complaints(self) -> list[str]:
+        """Return what it said at last."""
+        return [line for line in self.log().splitlines() if " critical " in line]
 
     def log(self) -> str:
         """Return what it said."""
@@ -174,6 +207,18 @@ class Cluster:
         admin.delete_topics([name])
         wait_until(f"{name} is gone", lambda: name not in admin.list_topics())
         admin.close()
+
+    def delete_topic(self, name: str) -> None:
+        """Delete one of the test's topics."""
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap_servers)
+        admin.delete_topics([f"{self.prefix}-{name}"])
+        admin.close()
+
+    def recreate_topics(self) -> bool:
+        """Make what is missing; a topic that was deleted a moment ago may still be in the way."""
+        with contextlib.suppress(TopicsUnfitError, KafkaUnreachableError):
+            return bool(ensure_topics(self.settings).created)
+        return False
 
     def read(self, topic: str, count: int) -> list[Any]:
         """Return the first records of one of the test's topics, at least ``count``."""

@@ -7,11 +7,15 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+from stream.clock import monotonic_s
 from stream.core import fields as f
 from stream.core.rules import BoardRules, FoldRules
+from stream.core.wire import shard_of
 from stream.engine import Engine, EngineSettings, TopicNames, run_worker
+from stream.export import serve
 
 LOOK_S = 0.05
+SESSION_TIMEOUT_S = 6.0  # the least that a broker allows
 
 
 def settings_of(options: dict[str, Any]) -> EngineSettings:
@@ -27,7 +31,9 @@ def settings_of(options: dict[str, Any]) -> EngineSettings:
         instance_id=options.get("instance_id"),
         publish_interval_s=0.1,
         checkpoint_interval_s=options.get("checkpoint_interval_s", 0.5),
-        session_timeout_s=6.0,
+        session_timeout_s=SESSION_TIMEOUT_S,
+        stall_timeout_s=options.get("stall_timeout_s", 90.0),
+        recovery_timeout_s=options.get("recovery_timeout_s", 120.0),
         fold=fold,
         board=BoardRules(time_zone=UTC, source_partitions=partitions, shards=shards, fold=fold),
     )
@@ -54,14 +60,36 @@ def describe(engine: Engine) -> dict[str, Any]:
         "checkpoints": sorted(snapshot.pipeline.checkpoint_at_ms),
         "partitions": sorted(engine.calls.owned),
         "shards": sorted(engine.board.owned),
+        "strangers": [
+            queue.queue
+            for queue in snapshot.queues
+            if shard_of(queue.queue, engine.settings.shards) not in engine.board.owned
+        ],
+        "applied": {
+            str(owned.place): owned.stage.applied_offset
+            for shell in (engine.calls, engine.board)
+            for owned in shell.owned.values()
+        },
+        "generation": engine.app.consumer_generation_id,
+        "assignments": engine._assignments,
+        "watched_s": engine._watchdog._watched_s,
     }
 
 
-async def report(engine: Engine, path: Path) -> None:
-    """Write what the engine shows, again and again."""
+async def report(engine: Engine, options: dict[str, Any]) -> None:
+    """Serve the pages; write what the engine shows, again and again; let a fault happen when its file appears."""
+    import faults  # noqa: PLC0415 - beside this script, not for those who only want its settings
+
+    path, fault = Path(options["status"]), options.get("fault")
+    served = await serve(engine, "127.0.0.1", 0, monotonic_s=monotonic_s)
+    observed = faults.observe() if options.get("observe") else {}
     while True:
+        if fault and (fault in faults.AT_THE_START or path.with_suffix(".fault").exists()):
+            await faults.FAULTS[fault](engine)
+            fault = None
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(describe(engine)))
+        shown = describe(engine) | {"port": served.address[1], "observed": observed}
+        new.write_text(json.dumps(shown))
         new.replace(path)
         await asyncio.sleep(LOOK_S)
 
@@ -69,8 +97,7 @@ async def report(engine: Engine, path: Path) -> None:
 def main() -> int:
     """Run until a signal."""
     options = json.loads(sys.argv[1])
-    path = Path(options["status"])
-    return asyncio.run(run_worker(settings_of(options), lambda engine: report(engine, path)))
+    return asyncio.run(run_worker(settings_of(options), lambda engine: report(engine, options)))
 
 
 if __name__ == "__main__":

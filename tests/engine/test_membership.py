@@ -4,6 +4,7 @@ from stream.engine.membership import (
     NEWCOMER_S,
     NO_ERROR,
     REBALANCE_IN_PROGRESS,
+    TOGETHER_MAX,
     UNKNOWN_MEMBER,
     Membership,
 )
@@ -11,9 +12,9 @@ from stream.engine.membership import (
 SESSION_S = 10.0
 
 
-def member(*, static: bool = True) -> Membership:
+def member(*, static: bool = True, took_place: bool = False) -> Membership:
     """Return one that joined at 100 s."""
-    made = Membership(static=static, session_timeout_s=SESSION_S, last_contact_s=0.0)
+    made = Membership(static, SESSION_S, last_contact_s=0.0, took_place=took_place)
     made.joined(100.0)
     return made
 
@@ -72,8 +73,35 @@ def test_a_lost_membership_is_known_at_once():
 
 def test_the_newer_of_two_with_one_instance_id_must_go():
     """Replaced while in contact, by whoever was there before."""
-    membership = member()
+    membership = member(took_place=True)
     thrown_out(membership, 100.0 + NEWCOMER_S - 1)
+
+    assert membership.must_go
+
+
+def test_the_older_of_two_stays_though_it_is_young_itself():
+    """The command was given twice within a minute; the first one found nobody."""
+    membership = member()
+    thrown_out(membership, 103.0)
+
+    assert (membership.replaced, membership.must_go) == (1, False)
+
+
+def test_one_whose_predecessor_had_ended_is_not_new_for_ever():
+    """A restart finds the member that it was itself; an hour later it is the older one."""
+    membership = member(took_place=True)
+    thrown_out(membership, 100.0 + NEWCOMER_S)
+
+    assert not membership.must_go
+
+
+def test_two_that_joined_in_the_same_instant_do_not_go_on_for_ever():
+    """Both found nobody: the first to be replaced for the last time goes, and the other one is left in peace."""
+    membership = member()
+    for count in range(TOGETHER_MAX):
+        assert not membership.must_go
+        thrown_out(membership, 105.0 + count * 5)
+        membership.joined(106.0 + count * 5)
 
     assert membership.must_go
 
