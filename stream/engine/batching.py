@@ -148,6 +148,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         """Run in the thread's loop, past the queue of calls: a call that hangs there must not keep this one waiting."""
+        if self.thread_loop.is_closed():
+            work.close()
+            raise PartEndedError("the thread that reads Kafka has ended")
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
 
     async def ends(self, tps: Sequence[TP]) -> dict[TP, int]:

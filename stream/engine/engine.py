@@ -147,6 +147,8 @@ class Engine:
 
     def fail(self, error: BaseException) -> None:
         """End the process with one line; nothing is saved or committed any more."""
+        if isinstance(error, PartEndedError) and self.app.crash_reason is not None:
+            error = self.app.crash_reason  # why it has ended
         if self.failure is None:
             told = isinstance(error, (*TOLD, ClientError))
             log.critical("%s", _line_of(error), exc_info=None if told else error)
