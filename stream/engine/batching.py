@@ -418,8 +418,8 @@ class Consumer(driver.Consumer):
 def what_ended(app: Any) -> BaseException | None:
     """Return what ended an agent or the producer's sender, which would only say so to whoever waits for a delivery."""
     actors = {
-        f"the agent {agent.name}": actor.actor_task
-        for agent in app.agents.values()
+        f"the agent {name}": actor.actor_task
+        for name, agent in app.agents.items()
         for actor in agent._actors  # noqa: SLF001
     }
     producer = getattr(getattr(app, "_producer", None), "_producer", None)
