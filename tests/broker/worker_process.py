@@ -60,11 +60,6 @@ def describe(engine: Engine) -> dict[str, Any]:
         "checkpoints": sorted(snapshot.pipeline.checkpoint_at_ms),
         "partitions": sorted(engine.calls.owned),
         "shards": sorted(engine.board.owned),
-        "strangers": [
-            queue.queue
-            for queue in snapshot.queues
-            if shard_of(queue.queue, engine.settings.shards) not in engine.board.owned
-        ],
         "applied": {
             str(owned.place): owned.stage.applied_offset
             for shell in (engine.calls, engine.board)
@@ -76,6 +71,14 @@ def describe(engine: Engine) -> dict[str, Any]:
     }
 
 
+def strangers(engine: Engine) -> set[str]:
+    """Return the queues that are shown though the group has assigned their shard to somebody else."""
+    shown = [queue.queue for queue in engine.snapshot().queues]
+    assigned = engine.consumer.assignment() if shown else set()
+    topic, shards = engine.settings.topics.cells, engine.settings.shards
+    return {queue for queue in shown if (topic, shard_of(queue, shards)) not in assigned}
+
+
 async def report(engine: Engine, options: dict[str, Any]) -> None:
     """Serve the pages; write what the engine shows, again and again; let a fault happen when its file appears."""
     import faults  # noqa: PLC0415 - beside this script, not for those who only want its settings
@@ -83,12 +86,18 @@ async def report(engine: Engine, options: dict[str, Any]) -> None:
     path, fault = Path(options["status"]), options.get("fault")
     served = await serve(engine, "127.0.0.1", 0, monotonic_s=monotonic_s)
     observed = faults.observe() if options.get("observe") else {}
+    seen: set[str] = set()
     while True:
+        seen |= strangers(engine)
         if fault and (fault in faults.AT_THE_START or path.with_suffix(".fault").exists()):
             await faults.FAULTS[fault](engine)
             fault = None
         new = path.with_suffix(".new")
-        shown = describe(engine) | {"port": served.address[1], "observed": observed}
+        shown = describe(engine) | {
+            "port": served.address[1],
+            "observed": observed,
+            "strangers": sorted(seen),
+        }
         new.write_text(json.dumps(shown))
         new.replace(path)
         await asyncio.sleep(LOOK_S)
