@@ -3,6 +3,8 @@
 # make setup   only the virtual environment and the embedded Kafka; then .venv/bin/callgauge
 # make display  Grafana's own code for the tests of the dashboards, where npm is installed
 # make properties  the comparison with the oracle, 2,000 examples each
+# make simulate-faults  100,000 crashes of simulated workers; SIMULATION_SEED=... runs one again
+# make sabotage    breaks a copy in one place at a time: the tests must notice
 # make bench   throughput against a bare loop and against Faust one event at a time
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo check lint test display properties bench generate lock clean
+.PHONY: help setup dev demo check lint test display properties simulate-faults sabotage bench generate lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -61,6 +63,12 @@ $(DISPLAY)/node_modules/.installed: $(DISPLAY)/package-lock.json
 
 properties: dev
 	PROPERTY_EXAMPLES=2000 $(BIN)/python -m pytest tests/properties --timeout=1200
+
+simulate-faults: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation
+
+sabotage: $(VENV)/.dev
+	$(BIN)/python -m tools.sabotage
 
 bench: dev
 	$(BIN)/python -m bench

@@ -224,6 +224,7 @@ class World:
         self._spoiled: set[str] = set()  # checkpoint topics with a corrupt record
         self._stormy = True
         self._end_s = 0.0
+        self._wrong: AssertionError | None = None
         self.auditor = verdict.Auditor(self)
 
     # --- time and order -------------------------------------------------------------------------------------
@@ -269,6 +270,8 @@ class World:
         self._acting = process
         process.loop.run_one()
         self._acting = None
+        if self._wrong is not None:
+            raise self._wrong
         if self.weather.slow_step and self.random.random() < self.weather.slow_step:
             self.note("process stood still for a moment")
             self.now_s += self.random.uniform(0.0, 0.3)
@@ -315,7 +318,10 @@ class World:
     def committed(self, offsets: dict[Any, int]) -> None:
         """Hear of a commit that the coordinator took."""
         self.trace("commit", sorted(offsets.items()))
-        self.auditor.committed(offsets)
+        try:
+            self.auditor.committed(offsets)
+        except AssertionError as error:
+            self._wrong = error  # raised here it would be the worker's own, which does with it what it likes
 
     # --- crashes --------------------------------------------------------------------------------------------
 
@@ -388,7 +394,8 @@ class World:
                     log.records.clear()
             self._spoiled.clear()
         elif failure is not None and not isinstance(failure, KafkaError):
-            raise AssertionError("a worker ended by itself") from failure
+            self._wrong = AssertionError("a worker ended by itself")
+            self._wrong.__cause__ = failure
         self._remove(process)
         raise KilledError
 
