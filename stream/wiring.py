@@ -2,7 +2,7 @@
 
 from stream.access import Access
 from stream.engine.engine_settings import EngineSettings, TopicNames
-from stream.settings import Settings, board_rules, fold_rules
+from stream.settings import OnRetentionGap, Settings, board_rules, fold_rules
 
 
 def engine_settings(settings: Settings, access: Access) -> EngineSettings:
@@ -22,6 +22,7 @@ def engine_settings(settings: Settings, access: Access) -> EngineSettings:
         shards=kafka.shards,
         replication=kafka.replication,
         instance_id=kafka.instance_id or None,
+        stop_on_retention_gap=kafka.on_retention_gap is OnRetentionGap.STOP,
         publish_interval_s=worker.publish_interval_ms / 1_000,
         checkpoint_interval_s=worker.checkpoint_interval_ms / 1_000,
         session_timeout_s=kafka.session_timeout_ms / 1_000,

@@ -15,7 +15,7 @@ import msgspec
 from stream.core import fields as f
 from stream.core import kpi
 from stream.core.calls import Record
-from stream.core.checkpoint import CheckpointError, seal, unseal
+from stream.core.checkpoint import CheckpointError, Encoded, encode, unseal
 from stream.core.queue_board import Counts, QueueBoard, QueueState, add
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, WindowView
@@ -332,10 +332,11 @@ class BoardShard:
 
     # --- state to bytes ------------------------------------------------------------------------------------------
 
-    def dump(self) -> bytes:
-        """Return the whole state."""
-        return seal(
+    def encode(self) -> Encoded:
+        """Return the whole state as of now, still to be sealed."""
+        return encode(
             MAGIC,
+            self.applied_offset,
             _State(
                 self.shard,
                 self.applied_offset,
@@ -349,6 +350,10 @@ class BoardShard:
                 self._rules.interval_ms,
             ),
         )
+
+    def dump(self) -> bytes:
+        """Return the whole state, sealed."""
+        return self.encode().seal()
 
     @classmethod
     def load(cls, data: bytes, shard: int, rules: BoardRules) -> "BoardShard":

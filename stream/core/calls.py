@@ -35,7 +35,7 @@ from stream.core.call import (
 )
 from stream.core.calls_state import StageState
 from stream.core.cells import Book, Ledger
-from stream.core.checkpoint import CheckpointError, seal, unseal
+from stream.core.checkpoint import CheckpointError, Encoded, encode, unseal
 from stream.core.rules import FoldRules, QueueRule
 from stream.core.snapshot import PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
@@ -451,10 +451,14 @@ class CallsStage:
 
     # --- state to bytes ------------------------------------------------------------------------------------------
 
-    def dump(self) -> bytes:
-        """Return the whole state; equal states give equal bytes."""
+    def encode(self) -> Encoded:
+        """Return the whole state as of now, still to be sealed; equal states give equal bytes."""
         self._review()
-        return seal(MAGIC, StageState.of(self))
+        return encode(MAGIC, self.applied_offset, StageState.of(self))
+
+    def dump(self) -> bytes:
+        """Return the whole state, sealed."""
+        return self.encode().seal()
 
     @classmethod
     def load(cls, data: bytes, partition: int, rules: FoldRules) -> "CallsStage":

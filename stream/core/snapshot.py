@@ -58,6 +58,8 @@ class PipelineView:
     anomalous: Mapping[str, int] = field(default_factory=dict)  # by kind
     holes: int = 0  # batches dropped because records before them were missing
     gaps: int = 0  # holes that turned out to be in the log itself
+    retention_gaps: int = 0  # records were deleted before they were counted
+    checkpoints_refused: int = 0  # damaged, or not for this program to read
     lag_records: Mapping[tuple[str, int], int] = field(default_factory=dict)  # (topic, partition)
     last_event_at_ms: int | None = None
     checkpoint_at_ms: Mapping[int, int] = field(default_factory=dict)  # wall clock, by source partition

@@ -45,6 +45,7 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "stream_buffer_maxsize": BATCHES_BUFFERED,  # counts batches
         "stream_wait_empty": False,  # what is not covered by a checkpoint is read again anyway
         "stream_recovery_delay": 0.0,
+        "recovery_consistency_check": False,  # of a state on disk, which there is none of
         "broker_client_id": settings.app_id,
         "broker_commit_interval": 1.0,  # commits are only for displays of lag
         "broker_max_poll_records": None,  # a whole fetch; limits of 500 and 5000 gave no gain

@@ -39,6 +39,7 @@ from stream.access.raw_records import hand_over_raw
 from stream.clock import monotonic_s
 from stream.engine.last_resort import unheard
 from stream.engine.membership import FENCED_INSTANCE, NO_ERROR, UNKNOWN_MEMBER, Membership
+from stream.engine.restore import LogBounds
 
 T = TypeVar("T")
 SCHEME: Final = "callgauge"
@@ -46,9 +47,6 @@ FETCH_WAIT_MS: Final = 200  # Faust fixes 1500: the first event after a restore 
 IDLE_WAIT_S: Final = 0.05  # while every partition is paused; Faust sleeps a whole second there
 UUID_CHARACTERS: Final = 36
 ENDS_WAIT_S: Final = 10.0  # for the broker to say where logs end
-TAIL_RECORDS: Final = (
-    4  # of a checkpoint topic, read at a restore: the last is the state, the others are spare
-)
 
 
 class PartEndedError(Exception):
@@ -204,6 +202,18 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 consumer.seek(driver.ensure_aiokafka_TP(tp), offset)
         return {tp: self.epochs[tp] for tp in positions}
 
+    async def committed(self, tps: Sequence[TP]) -> dict[TP, int | None]:
+        """Return what the group has committed."""
+        found: dict[TP, int | None] = await self.call_thread(self._committed, tps)
+        return found
+
+    async def _committed(self, tps: Sequence[TP]) -> dict[TP, int | None]:
+        """Thread: ask for all in one request, for which the client has no method of its own."""
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        found = await coordinator.fetch_committed_offsets([driver.ensure_aiokafka_TP(tp) for tp in tps])
+        offsets = {TP(tp.topic, tp.partition): commit.offset for tp, commit in found.items()}
+        return {tp: offset if (offset := offsets.get(tp, -1)) >= 0 else None for tp in tps}
+
     async def put_back(self, firsts: Mapping[TP, int]) -> None:
         """Read again what was fetched and could not be delivered."""
         await self.call_thread(self._put_back, firsts)
@@ -341,14 +351,21 @@ class Consumer(driver.Consumer):
         return epochs
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Where the recovery of a changelog begins: close to its end, since one record is the whole state.
+        """Where Faust's recovery of a changelog begins: at its end, since the checkpoints are read by us."""
+        return {tp: end or 0 for tp, end in (await self.highwaters(*partitions)).items()}
 
-        Compaction leaves the segment in use alone, so reading from the start could mean hours of old
-        checkpoints.
-        """
-        earliest = await super().earliest_offsets(*partitions)
-        ends = await self.highwaters(*partitions)
-        return {tp: max(first or 0, (ends.get(tp) or 0) - TAIL_RECORDS) for tp, first in earliest.items()}
+    async def start_of(self, tp: TP) -> int:
+        """Return the first offset that a log still has."""
+        starts = await super().earliest_offsets(tp)
+        return int(starts.get(tp) or 0)
+
+    async def bounds(self, tps: Sequence[TP]) -> dict[TP, LogBounds]:
+        """Return where logs begin and end, and what the group has committed."""
+        if not tps:
+            return {}
+        starts, ends = await super().earliest_offsets(*tps), await self.highwaters(*tps)
+        committed = await self._thread.committed(tps)
+        return {tp: LogBounds(starts.get(tp) or 0, ends.get(tp) or 0, committed[tp]) for tp in tps}
 
     def end_offset(self, tp: TP) -> int | None:
         """Return the end of a partition's log as of the last fetch; None when not fetched or assigned."""

@@ -16,7 +16,9 @@ class BoardShell(Shell[BoardShard]):
     """Stage 2, for the owned shards."""
 
     def __init__(self, settings: EngineSettings, table: CheckpointTable, send: Send) -> None:
-        super().__init__(settings.topics.cells, table, send)
+        super().__init__(
+            settings.topics.cells, table, send, stop_on_retention_gap=settings.stop_on_retention_gap
+        )
         self._settings = settings
         self._sources = frozenset(map(source_key, range(settings.partitions)))
 

@@ -6,11 +6,13 @@ from typing import Any
 from stream.clock import wall_ms
 from stream.core.calls import CallsStage
 from stream.core.rules import Clock
+from stream.core.slots import Found
 from stream.core.snapshot import PipelineView
 from stream.engine.checkpoints import CheckpointTable
 from stream.engine.dead_letters import Send, keep_aside
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
+from stream.engine.restore import LogBounds
 from stream.engine.shell import Outgoing, Shell
 from stream.engine.tp import source_key
 
@@ -19,7 +21,9 @@ class CallsShell(Shell[CallsStage]):
     """Stage 1, for the owned source partitions."""
 
     def __init__(self, settings: EngineSettings, table: CheckpointTable, send: Send) -> None:
-        super().__init__(settings.topics.events, table, send)
+        super().__init__(
+            settings.topics.events, table, send, stop_on_retention_gap=settings.stop_on_retention_gap
+        )
         self._settings = settings
         self._tallies: dict[int, PipelineView] = {}  # of the state being saved
 
@@ -31,9 +35,9 @@ class CallsShell(Shell[CallsStage]):
         """Return a restored state."""
         return CallsStage.load(data, partition, self._settings.fold)
 
-    def restore(self, partition: int, end_offset: int) -> Owned[CallsStage]:
+    def restore(self, partition: int, found: Found, bounds: LogBounds) -> Owned[CallsStage]:
         """Restore, with the tally that was last shown."""
-        owned = super().restore(partition, end_offset)
+        owned = super().restore(partition, found, bounds)
         owned.tally = owned.stage.tally()
         return owned
 

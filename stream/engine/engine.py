@@ -16,20 +16,25 @@ from aiokafka.errors import KafkaError as ClientError
 from faust.types import TP
 
 from stream.clock import monotonic_s, wall_ms
+from stream.core.board import MAGIC as BOARD_MAGIC
 from stream.core.board import take_snapshot
+from stream.core.calls import MAGIC as CALLS_MAGIC
 from stream.core.rules import Clock
+from stream.core.slots import StateTooLargeError
 from stream.core.snapshot import PipelineView, Snapshot
 from stream.core.tally import add_up
 from stream.engine.app import App, make_app
 from stream.engine.batching import Consumer, PartEndedError, RawSchema, what_ended
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
-from stream.engine.checkpoints import CheckpointTable, CheckpointTooLargeError
+from stream.engine.checkpoints import RECORD_BYTES_MAX, CheckpointTable
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
-from stream.engine.shell import Shell, UnreadableStateError
+from stream.engine.restore import RestoreError
+from stream.engine.shell import Shell
 from stream.engine.signs import ENDS_SHARE, Moment, signs_of
-from stream.engine.topics import BOARD_TABLE, CALLS_TABLE
+from stream.engine.tails import tail_reader
+from stream.engine.topics import BOARD_TABLE, CALLS_TABLE, changelog_name
 from stream.engine.watchdog import Watchdog
 
 log = logging.getLogger("callgauge")
@@ -43,12 +48,7 @@ class EngineError(Exception):
     """The engine cannot go on; the message is the line for the operator."""
 
 
-TOLD: Final = (
-    EngineError,
-    PartEndedError,
-    UnreadableStateError,
-    CheckpointTooLargeError,
-)  # by their own line
+TOLD: Final = (EngineError, PartEndedError, RestoreError, StateTooLargeError)  # by their own line
 
 
 def _line_of(error: BaseException) -> str:
@@ -80,10 +80,8 @@ class Engine:
         self._ends: dict[TP, int] = {}  # of the logs, as of the last time that somebody asked the broker
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
-        self.calls = CallsShell(
-            settings, CheckpointTable(self.app, CALLS_TABLE, settings.partitions), self._send
-        )
-        self.board = BoardShell(settings, CheckpointTable(self.app, BOARD_TABLE, settings.shards), self._send)
+        self.calls = CallsShell(settings, self._checkpoints(CALLS_TABLE, CALLS_MAGIC), self._send)
+        self.board = BoardShell(settings, self._checkpoints(BOARD_TABLE, BOARD_MAGIC), self._send)
         self._shells: tuple[Shell[Any], ...] = (self.calls, self.board)
         self._connect()
 
@@ -93,6 +91,14 @@ class Engine:
         return cast("Consumer", self.app.consumer)
 
     # --- wiring ---------------------------------------------------------------------------------------------
+
+    def _checkpoints(self, name: str, magic: bytes) -> CheckpointTable:
+        return CheckpointTable(
+            changelog_name(self.app.conf.id, name),
+            magic,
+            tail_reader(self.settings),
+            self.settings.checkpoint_record_bytes or RECORD_BYTES_MAX,
+        )
 
     def _connect(self) -> None:
         app = self.app
@@ -105,15 +111,21 @@ class Engine:
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         app.on_rebalance_complete.connect(self._on_rebalance_complete, weak=False)
         app.on_before_shutdown.connect(self._on_before_shutdown, weak=False)
-        for shell, table in ((self.calls, self.calls._table), (self.board, self.board._table)):  # noqa: SLF001
-            table.on_recover(self._recoverer(shell))
+        for shell, name, count in (
+            (self.calls, CALLS_TABLE, self.settings.partitions),
+            (self.board, BOARD_TABLE, self.settings.shards),
+        ):
+            # Empty for ever: it keeps the partitions of source and checkpoints together, and calls when to restore.
+            app.Table(name, key_type=bytes, value_type=bytes, partitions=count).on_recover(
+                self._recoverer(shell)
+            )
 
     def _agent(self, shell: Shell[Any]) -> Callable[[Any], Coroutine[Any, Any, None]]:
         async def agent(stream: Any) -> None:
             # Not stream.take(): after an exception in it the worker stays alive and deaf. Not the acks of the
             # stream: they would skip the event that raised.
             async for event in stream.noack().events():
-                await self.guard(shell.on_batch(event, self.consumer.seek_all))
+                await self.guard(shell.on_batch(event, self.consumer))
                 await asyncio.sleep(0)  # a turn for the HTTP server between two batches
             if not self.stopping:
                 self.fail(EngineError(f"the agent of {shell.topic} ended"))
@@ -201,11 +213,12 @@ class Engine:
 
     async def _restore(self, shell: Shell[Any]) -> None:
         consumer, generation = self.consumer, self.app.consumer_generation_id
-        tps = [tp for tp in consumer.assignment() if tp.topic == shell.topic]
-        ends = await consumer.highwaters(*tps) if tps else {}
+        tps = sorted(tp for tp in consumer.assignment() if tp.topic == shell.topic)
+        bounds = await consumer.bounds(tps)
+        found = await shell.table.read([tp.partition for tp in tps])
         restored: dict[int, Owned[Any]] = {}
-        for tp in sorted(tps):
-            restored[tp.partition] = shell.restore(tp.partition, ends.get(tp) or 0)
+        for tp in tps:
+            restored[tp.partition] = shell.restore(tp.partition, found.pop(tp.partition), bounds[tp])
             await asyncio.sleep(0)  # heartbeats and HTTP between two large states
         if self.app.consumer_generation_id != generation:
             return  # assigned anew in the meantime; the next recovery calls again
@@ -469,6 +482,8 @@ class Engine:
             add_up([found.tally for found in owned if found.tally is not None]),
             holes=holes,
             gaps=gaps,
+            retention_gaps=sum(shell.retention_gaps for shell in self._shells),
+            checkpoints_refused=sum(shell.refused for shell in self._shells),
             lag_records=lag,
             last_event_at_ms=max(
                 (at_ms for found in owned if (at_ms := found.stage.stream_time_ms) is not None), default=None

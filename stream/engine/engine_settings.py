@@ -48,6 +48,12 @@ class EngineSettings:
     recovery_timeout_s: float = (
         120.0  # the same for an assignment, from the loss of partitions to the restored states
     )
+    stop_on_retention_gap: bool = (
+        True  # False: go on without records that were deleted before they were counted
+    )
+    checkpoint_record_bytes: int | None = (
+        None  # a larger state is written in chunks; None: what the topic takes
+    )
     retry_backoff_max_s: float = 10.0  # between attempts to reach Kafka at the start
     fold: FoldRules = field(default_factory=FoldRules)
     board: BoardRules = field(default_factory=_board_rules)

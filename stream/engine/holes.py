@@ -3,7 +3,8 @@
 A batch that begins after ``applied + 1`` means that records in between were not seen: lost on the way inside
 this process (a seek while a fetch was under way), or absent from the log itself (retention, compaction,
 markers of transactions). It is dropped and read again from ``applied + 1`` once. Only when the log then
-answers with the same first offset again is it a gap of the log, and accepted.
+answers with the same first offset again is it a gap of the log: accepted, unless it was retention that took
+what nobody had counted yet, which the shell decides.
 
 Batches that were fetched before the rewind still arrive after it. They carry an older *epoch* (counted up by
 each seek, in the thread that fetches), and are dropped without a second look.
@@ -19,6 +20,7 @@ class Verdict(Enum):
     FOLD = "fold"
     DROP = "drop"  # fetched before the last rewind
     REWIND = "rewind"  # drop it, and read again from applied + 1
+    GAP = "gap"  # the log itself has nothing in between
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class HoleCheck:
         if first_offset == self.suspected_offset:
             self.suspected_offset = None
             self.gaps += 1
-            return Verdict.FOLD
+            return Verdict.GAP
         self.suspected_offset = first_offset
         self.holes += 1
         return Verdict.REWIND

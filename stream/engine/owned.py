@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from stream.core.checkpoint import Encoded
 from stream.core.snapshot import PipelineView
 from stream.engine.holes import HoleCheck
 from stream.engine.tp import Place
@@ -16,8 +17,8 @@ class Stage(Protocol):
 
     applied_offset: int
 
-    def dump(self) -> bytes:
-        """Return the whole state."""
+    def encode(self) -> Encoded:
+        """Return the whole state as of now, still to be sealed."""
         ...
 
 
@@ -45,7 +46,7 @@ class Owned(Generic[StageT]):
     due_at_s: float = 0.0
     published: int = 0  # times that all of a publication was confirmed
     heard: Counter[bytes] = field(default_factory=Counter)  # shards: publications by source partition
-    dump_s: float = 0.0  # how long the last dump took
+    dump_s: float = 0.0  # how long the last dump took: encoding, and sealing in a thread
     caught_up: bool = False
     live: bool = False  # has read what there was when it was taken over: its counters cannot go back any more
     position_seen: int | None = None

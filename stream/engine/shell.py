@@ -7,17 +7,19 @@ what raised.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic, NamedTuple, Protocol
 
 from faust.types import TP
 
 from stream.clock import monotonic_s, wall_ms
-from stream.core.checkpoint import CheckpointError
+from stream.core.checkpoint import Encoded
+from stream.core.slots import Found
 from stream.engine.checkpoints import CheckpointTable
 from stream.engine.dead_letters import Send
 from stream.engine.holes import Verdict
 from stream.engine.owned import Owned, StageT, all_confirmed
+from stream.engine.restore import LogBounds, check_end, gap_error, gap_line, newest
 from stream.engine.tp import Place
 
 log = logging.getLogger("callgauge")
@@ -34,20 +36,33 @@ class Outgoing(NamedTuple):
     partition: int | None
 
 
-class UnreadableStateError(Exception):
-    """A checkpoint exists and cannot be used."""
+class SourceLog(Protocol):
+    """What a shell asks of the log that it reads."""
+
+    async def seek_all(self, positions: Mapping[TP, int]) -> Mapping[TP, int]:
+        """Read on from these offsets; return the epochs from which batches count."""
+        ...
+
+    async def start_of(self, tp: TP) -> int:
+        """Return the first offset that the log still has."""
+        ...
 
 
 class Shell(ABC, Generic[StageT]):
     """One stage: its owned partitions and everything that happens to them."""
 
-    def __init__(self, topic: str, table: CheckpointTable, send: Send) -> None:
+    def __init__(
+        self, topic: str, table: CheckpointTable, send: Send, *, stop_on_retention_gap: bool = True
+    ) -> None:
         self.topic = topic
+        self.table = table
         self.owned: dict[int, Owned[StageT]] = {}
         self.holes = 0  # of partitions that have been given away since
         self.gaps = 0
-        self._table = table
+        self.retention_gaps = 0  # passed over, as the configuration allows
+        self.refused = 0  # checkpoints that could not be used
         self._send = send
+        self._stop_on_retention_gap = stop_on_retention_gap
 
     # --- what the stages differ in --------------------------------------------------------------------------
 
@@ -72,9 +87,7 @@ class Shell(ABC, Generic[StageT]):
 
     # --- batches in -----------------------------------------------------------------------------------------
 
-    async def on_batch(
-        self, event: Any, seek: Callable[[Mapping[TP, int]], Awaitable[dict[TP, int]]]
-    ) -> None:
+    async def on_batch(self, event: Any, source: SourceLog) -> None:
         """Fold one batch, or read again what is missing before it."""
         batch, tp = event.value, event.message.tp
         owned = self.owned.get(tp.partition)
@@ -82,7 +95,9 @@ class Shell(ABC, Generic[StageT]):
             return  # given away while the batch was on its way
         first = batch.records[0].offset
         verdict = owned.holes.judge(first, owned.stage.applied_offset, batch.epoch)
-        if verdict is Verdict.FOLD:
+        if verdict is Verdict.GAP:
+            self._accept_gap(owned, first, await source.start_of(tp))
+        if verdict in (Verdict.FOLD, Verdict.GAP):
             await self._fold_in_parts(owned, batch.records)
             owned.newest_event = event
             batch.records.clear()  # the event is kept until the next checkpoint, its records need not be
@@ -93,8 +108,16 @@ class Shell(ABC, Generic[StageT]):
                 first,
                 owned.stage.applied_offset,
             )
-            epochs = await seek({tp: owned.stage.applied_offset + 1})
+            epochs = await source.seek_all({tp: owned.stage.applied_offset + 1})
             owned.holes.rewound(epochs[tp])
+
+    def _accept_gap(self, owned: Owned[StageT], first: int, start: int) -> None:
+        """Tell what retention has taken from what is no record at all: compaction, markers of transactions."""
+        needed = owned.stage.applied_offset + 1
+        if start > needed:
+            self._pass_over(owned, needed, start)
+        else:
+            log.warning("%s: the log has nothing between offsets %d and %d", owned.place, needed - 1, first)
 
     async def _fold_in_parts(self, owned: Owned[StageT], records: Sequence[Any]) -> None:
         for start in range(0, len(records), FOLD_RECORDS_MAX):
@@ -117,8 +140,8 @@ class Shell(ABC, Generic[StageT]):
         """Save the state, then acknowledge what it covers.
 
         What is in the state has been published before it is saved, and both are confirmed before anything is
-        acknowledged. Taking the publications and the state is one step without an await: no record comes in
-        between.
+        acknowledged. Taking the publications and encoding the state is one step without an await: no record
+        comes in between. Sealing takes as long again, and goes to a thread.
         """
         async with owned.lock:
             applied_offset = owned.stage.applied_offset
@@ -127,12 +150,14 @@ class Shell(ABC, Generic[StageT]):
                 return
             records, deliveries, event = self.outgoing(owned), list(owned.deliveries), owned.newest_event
             began_s = monotonic_s()
-            data = owned.stage.dump()
-            owned.dump_s = monotonic_s() - began_s
+            encoded = owned.stage.encode()
+            encode_s = monotonic_s() - began_s
             self.about_to_save(owned)
+            data, seal_s = await asyncio.to_thread(_seal, encoded)
+            owned.dump_s = encode_s + seal_s
             await self._deliver(records)
             await all_confirmed(deliveries)
-            await self._table.save(owned.place.partition, data, self._send)
+            await self.table.save(owned.place.partition, applied_offset, data, self._send)
             owned.saved_offset = applied_offset
             owned.checkpoint_at_ms = wall_ms()
             self.saved(owned)
@@ -150,20 +175,39 @@ class Shell(ABC, Generic[StageT]):
 
     # --- coming and going of partitions ---------------------------------------------------------------------
 
-    def restore(self, partition: int, end_offset: int) -> Owned[StageT]:
-        """Make the state of a partition from its checkpoint, or begin at the beginning."""
-        data = self._table.newest(partition)
-        place = Place(self.topic, partition)
-        if data is None:
-            return Owned(place, self.fresh(partition), end_offset)
-        try:
-            stage = self.load(data, partition)
-        except CheckpointError as error:
-            raise UnreadableStateError(
-                f"{self._table.topic}[{partition}]: {error}; to count {place} again from the "
-                f"beginning of its log, delete the topic {self._table.topic}"
-            ) from error
-        return Owned(place, stage, end_offset, saved_offset=stage.applied_offset)
+    def restore(self, partition: int, found: Found, bounds: LogBounds) -> Owned[StageT]:
+        """Make the state of a partition from its checkpoints, or begin at the beginning of its log.
+
+        Raises RestoreError.
+        """
+        place, table = Place(self.topic, partition), self.table
+        where = Place(table.topic, partition)
+        stage, slot, refused = newest(found, lambda data: self.load(data, partition), where)
+        self.refused += refused
+        table.restored(partition, slot)
+        if stage is not None:
+            check_end(place, stage.applied_offset, bounds, table.topic)
+            if refused:
+                log.error("%s: going on from the checkpoint at offset %d", place, stage.applied_offset)
+            owned = Owned(place, stage, bounds.end, saved_offset=stage.applied_offset)
+            needed = stage.applied_offset + 1
+        else:
+            if refused:
+                log.error("%s: no checkpoint can be used, counting the whole log again", place)
+            owned = Owned(place, self.fresh(partition), bounds.end)
+            needed = 0 if refused else bounds.start if bounds.committed is None else bounds.committed
+        if needed < bounds.start:
+            self._pass_over(owned, needed, bounds.start)
+        if stage is None or needed < bounds.start:
+            owned.stage.applied_offset = bounds.start - 1
+        return owned
+
+    def _pass_over(self, owned: Owned[StageT], needed: int, start: int) -> None:
+        """Go on behind records that retention has taken, if that is allowed. Raises RetentionGapError."""
+        if self._stop_on_retention_gap:
+            raise gap_error(owned.place, needed, start)
+        self.retention_gaps += 1
+        log.error("%s; going on without them", gap_line(owned.place, needed, start))
 
     def drop_all(self) -> None:
         """Forget every partition, so that nothing of it is exported any more."""
@@ -176,3 +220,10 @@ class Shell(ABC, Generic[StageT]):
         """Return holes and gaps since the process began."""
         checks = [owned.holes for owned in self.owned.values()]
         return self.holes + sum(c.holes for c in checks), self.gaps + sum(c.gaps for c in checks)
+
+
+def _seal(encoded: Encoded) -> tuple[bytes, float]:
+    """Return the sealed state, and how long it took."""
+    began_s = monotonic_s()
+    data = encoded.seal()
+    return data, monotonic_s() - began_s

@@ -469,6 +469,18 @@ _PIPELINE = (
         Kind.COUNTER,
         lambda s: s.pipeline.gaps,
     ),
+    _of_process(
+        "callgauge_retention_gaps_total",
+        "Times that Kafka had deleted records before they were counted.",
+        Kind.COUNTER,
+        lambda s: s.pipeline.retention_gaps,
+    ),
+    _of_process(
+        "callgauge_checkpoints_refused_total",
+        "Checkpoints that could not be used: damaged, or of a newer program.",
+        Kind.COUNTER,
+        lambda s: s.pipeline.checkpoints_refused,
+    ),
     Metric("callgauge_lag_records", "Records not yet read.", Kind.GAUGE, ("partition", "topic"), _lag),
     _of_process(
         "callgauge_data_timestamp_seconds",

@@ -60,6 +60,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class OnRetentionGap(StrEnum):
+    """What to do when records were deleted before they were counted."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
+def _on_retention_gap(value: object) -> OnRetentionGap:
+    return OnRetentionGap(checks.check_choice(value, tuple(OnRetentionGap)))
+
+
 def _formula(value: object) -> Formula:
     return Formula(checks.check_choice(value, tuple(Formula)))
 
@@ -160,6 +171,11 @@ class Kafka(Section):
         limits.SESSION_TIMEOUT_MS_MIN,
         limits.SESSION_TIMEOUT_MS_MAX,
         "After this long without a sign of life a worker's partitions go to others.",
+    )
+    on_retention_gap: Annotated[OnRetentionGap, Kind.CHOICE, PlainValidator(_on_retention_gap)] = Field(
+        default=OnRetentionGap.STOP,
+        description="When Kafka has deleted records that were not counted yet: `stop`, the worker ends and says "
+        "which, or `continue`, it counts what is left and reports the gap.",
     )
     topic_events: Topic = Field(default="call-events", description="Topic with the events.")
     topic_cells: Topic = Field(default="queue-cells", description="Topic between the two stages.")

@@ -27,7 +27,7 @@ with (
     warnings.catch_warnings()
 ):  # kafka-python's own; pytest reads this file before the filters of tests/conftest.py hold
     warnings.simplefilter("ignore", DeprecationWarning)
-    from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+    from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
     from kafka.admin import KafkaAdminClient
 
     from stream.engine import EngineSettings, KafkaUnreachableError, TopicsUnfitError, ensure_topics
@@ -119,6 +119,10 @@ class Worker:
         """End it without any notice, as a lost machine would."""
         self.process.kill()
         self.process.wait()
+
+    def ends(self) -> int:
+        """Wait until it ends by itself; return the exit code."""
+        return self.process.wait(timeout=DEADLINE_S)
 
     def stop(self) -> int:
         """Ask it to stop; return the exit code."""
@@ -236,6 +240,31 @@ class Cluster:
         wait_until(f"{topic} has {count} records", enough)
         consumer.close()
         return found
+
+    def checkpoints(self, table: str, partition: int) -> list[tuple[bytes, bytes]]:
+        """Return the records of a checkpoint topic that are there now."""
+        consumer = self._consumer()
+        tp = TopicPartition(f"{self.prefix}-{table}-changelog", partition)
+        consumer.assign([tp])
+        consumer.seek_to_beginning(tp)
+        end, found = consumer.end_offsets([tp])[tp], []
+
+        def all_read() -> bool:
+            for records in consumer.poll(timeout_ms=100).values():
+                found.extend((record.key, record.value) for record in records)
+            return bool(consumer.position(tp) >= end)
+
+        wait_until(f"{tp} is read", all_read)
+        consumer.close()
+        return found
+
+    def commit(self, partition: int, offset: int) -> None:
+        """Commit an offset of a source partition, as a worker of the group would have."""
+        consumer = self._consumer(group_id=self.prefix)
+        tp = TopicPartition(f"{self.prefix}-events", partition)
+        consumer.assign([tp])
+        consumer.commit({tp: OffsetAndMetadata(offset, "", -1)})
+        consumer.close()
 
     def committed(self) -> dict[int, tuple[int, int]]:
         """Return committed offset and end of each source partition."""

@@ -114,40 +114,6 @@ def test_a_second_worker_takes_over_what_the_first_gives_away(cluster, calls):
     assert first.stop() == 0, first.log()
 
 
-def test_records_that_retention_took_are_a_gap_and_not_the_end(cluster, calls):
-    """The worker looks twice, counts one gap, and goes on with what the log still has."""
-    cluster.create_topics()
-    cluster.send(calls(0, 90))
-    first = cluster.start(instance_id="one")
-    first.wait_for("all is counted", lambda shown: shown["queued"] == 90)
-    assert first.stop() == 0, first.log()
-    lost = calls(90, 120)
-    cluster.send(lost)
-    cluster.forget(0, sum(1 for partition, _, _ in cluster.sent if partition == 0))
-    cluster.send(calls(120, 150))
-
-    second = cluster.start(instance_id="one")
-    shown = second.wait_for("the rest is counted", lambda shown: shown["queued"] == 140)
-
-    assert (shown["holes"], shown["gaps"]) == (1, 1)
-    assert shown["ready"]
-    assert second.stop() == 0, second.log()
-
-
-def test_a_checkpoint_that_cannot_be_read_ends_the_worker_with_one_line(cluster):
-    """Exit code 1; the line names the topic, the reason and what to do."""
-    cluster.create_topics()
-    cluster.write(f"{cluster.prefix}-calls-changelog", 1, b"1", b"not a checkpoint at all")
-
-    worker = cluster.start()
-
-    assert worker.process.wait(timeout=60) == 1
-    lines = [line for line in worker.log().splitlines() if "critical" in line]
-    assert len(lines) == 1, worker.log()
-    assert f"{cluster.prefix}-calls-changelog[1]" in lines[0]
-    assert "delete the topic" in lines[0]
-
-
 def test_what_is_not_delivered_to_its_topic_is_not_committed_and_a_restart_delivers_it(cluster, calls):
     """While the dead letter cannot be delivered nothing after it is saved; killed there, the next worker sends it."""
     cluster.create_topics()

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from datetime import UTC
 from pathlib import Path
@@ -34,6 +36,8 @@ def settings_of(options: dict[str, Any]) -> EngineSettings:
         session_timeout_s=SESSION_TIMEOUT_S,
         stall_timeout_s=options.get("stall_timeout_s", 90.0),
         recovery_timeout_s=options.get("recovery_timeout_s", 120.0),
+        stop_on_retention_gap=options.get("on_retention_gap", "stop") == "stop",
+        checkpoint_record_bytes=options.get("checkpoint_record_bytes"),
         fold=fold,
         board=BoardRules(time_zone=UTC, source_partitions=partitions, shards=shards, fold=fold),
     )
@@ -54,6 +58,8 @@ def describe(engine: Engine) -> dict[str, Any]:
         "late": snapshot.pipeline.late,
         "holes": snapshot.pipeline.holes,
         "gaps": snapshot.pipeline.gaps,
+        "retention_gaps": snapshot.pipeline.retention_gaps,
+        "refused": snapshot.pipeline.checkpoints_refused,
         "lag": {
             f"{topic}[{partition}]": lag for (topic, partition), lag in snapshot.pipeline.lag_records.items()
         },
@@ -103,10 +109,30 @@ async def report(engine: Engine, options: dict[str, Any]) -> None:
         await asyncio.sleep(LOOK_S)
 
 
+def die_before(engine: Engine, record: str, armed: Path) -> None:
+    """Kill the process before it sends that record of a checkpoint of stage 1, once a file is there."""
+    send = engine.calls._send
+
+    async def sending(topic: str, key: bytes | None, value: bytes | None, *more: Any) -> Any:
+        slashes = (key or b"").count(b"/")
+        is_it = slashes < 2 if record == "head" else slashes == 2 and str(key).endswith(f"/{record}'")
+        if topic == engine.calls.table.topic and is_it and armed.exists():  # noqa: ASYNC240 - it dies here
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await send(topic, key, value, *more)
+
+    engine.calls._send = sending
+
+
 def main() -> int:
     """Run until a signal."""
     options = json.loads(sys.argv[1])
-    return asyncio.run(run_worker(settings_of(options), lambda engine: report(engine, options)))
+
+    def exporter(engine: Engine) -> Any:
+        if "die_before" in options:
+            die_before(engine, options["die_before"], Path(options["armed"]))
+        return report(engine, options)
+
+    return asyncio.run(run_worker(settings_of(options), exporter))
 
 
 if __name__ == "__main__":

@@ -286,6 +286,6 @@ def test_a_damaged_checkpoint_is_refused(damage):
 
 def test_a_checkpoint_of_the_board_is_no_checkpoint_of_a_stage():
     """Told by the magic."""
-    data = seal(b"cgS2", unseal(MAGIC, folded("0 queued a").dump(), StageState))
+    data = seal(b"cgS2", 0, unseal(MAGIC, folded("0 queued a").dump(), StageState))
     with pytest.raises(CheckpointError, match="belongs to something else"):
         CallsStage.load(data, 0, RULES)

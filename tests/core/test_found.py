@@ -74,7 +74,7 @@ def test_a_higher_call_age_does_not_raise_the_dead():
 @pytest.mark.parametrize("place", [4, 5])
 def test_a_flipped_bit_in_the_version_is_noticed(place):
     """1 becomes 0: accepted, since the checksum does not cover the header and no version but a newer one is refused."""
-    data = bytearray(seal(b"test", [1]))
+    data = bytearray(seal(b"test", 0, [1]))
     data[place] ^= 1
     with pytest.raises(CheckpointError):
         unseal(b"test", bytes(data), list[int])

@@ -44,7 +44,7 @@ def test_the_same_first_offset_again_is_a_gap_of_the_log_and_accepted():
     check.judge(50, 10, 0)
     check.rewound(1)
 
-    assert check.judge(50, 10, 1) is Verdict.FOLD
+    assert check.judge(50, 10, 1) is Verdict.GAP
     assert (check.holes, check.gaps) == (1, 1)
 
 
@@ -56,7 +56,7 @@ def test_another_first_offset_after_the_rewind_is_suspected_anew():
 
     assert check.judge(60, 10, 1) is Verdict.REWIND
     check.rewound(2)
-    assert check.judge(60, 10, 2) is Verdict.FOLD
+    assert check.judge(60, 10, 2) is Verdict.GAP
     assert (check.holes, check.gaps) == (2, 1)
 
 

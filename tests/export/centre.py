@@ -155,6 +155,8 @@ def busy_afternoon() -> Snapshot:
             anomalous={"hold_on_hold": 1},
             holes=2,
             gaps=1,
+            retention_gaps=3,
+            checkpoints_refused=4,
             lag_records={("call-events", 1): 12, ("call-events", 0): 0},
             last_event_at_ms=NOW_MS + 250,
             checkpoint_at_ms={0: NOW_MS - 3_000, 1: NOW_MS - 4_500},

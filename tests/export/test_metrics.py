@@ -93,6 +93,8 @@ CONTRACT = {
 BEYOND_THE_CONTRACT = {
     "callgauge_position_holes_total": set(),
     "callgauge_log_gaps_total": set(),
+    "callgauge_retention_gaps_total": set(),
+    "callgauge_checkpoints_refused_total": set(),
     "callgauge_alert_critical_share_ratio": set(),
     "callgauge_alert_contacts_min": set(),
     "callgauge_alert_failures_min": set(),
