@@ -113,8 +113,8 @@ SABOTAGES: Final = (
     Sabotage(
         "no checksum of checkpoints",
         "stream/core/checkpoint.py",
-        "    if _checksum(version, layout, body) != checksum:\n",
-        "    if _checksum(version, layout, body) < 0:\n",
+        "    if _checksum(found, version, layout, rest) != checksum:\n",
+        "    if _checksum(found, version, layout, rest) < 0:\n",
         ("tests/core/test_checkpoint.py",),
     ),
     Sabotage(

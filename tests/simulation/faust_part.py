@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 
-from stream.engine.batching import TAIL_RECORDS, Batch, Consumer
+from stream.engine.batching import Batch, Consumer
+from stream.engine.checkpoints import Tail
 from stream.engine.membership import NO_ERROR, Membership
+from stream.engine.restore import LogBounds
 from tests.simulation.topics import Log, Record, Sending
 
 if TYPE_CHECKING:
@@ -40,10 +42,9 @@ class Signal:
 
 
 class Table:
-    """A table in memory, filled from its changelog by the recovery."""
+    """A table that stays empty: it says when to restore."""
 
     def __init__(self) -> None:
-        self.data = SimpleNamespace(data={}, _key_partition={})
         self.callbacks: list[Any] = []
 
     def on_recover(self, callback: Any) -> Any:
@@ -51,40 +52,13 @@ class Table:
         self.callbacks.append(callback)
         return callback
 
-    def take(self, record: Record, partition: int) -> None:
-        """Apply a record of the changelog."""
-        self.data._key_partition[record.key] = partition
-        self.data.data[record.key] = record.value
-        if record.value is None:
-            del self.data.data[record.key], self.data._key_partition[record.key]
-
-    def keep(self, partitions: set[int]) -> None:
-        """Drop what belongs to other partitions."""
-        for key in [key for key, owner in self.data._key_partition.items() if owner not in partitions]:
-            self.data.data.pop(key, None)
-            del self.data._key_partition[key]
-
 
 class Tables:
-    """All tables of an app, and what its recovery knows."""
+    """All tables of an app, and the partitions of their changelogs that are owned."""
 
     def __init__(self) -> None:
         self.by_changelog: dict[str, Table] = {}
-        self.recovery = SimpleNamespace(active_tps=set(), active_offsets={})
-
-    def recover(self, active: set[TP], logs: dict[str, list[Log]]) -> None:
-        """Read the end of each changelog, from what is known already."""
-        recovery = self.recovery
-        recovery.active_tps = active
-        recovery.active_offsets = {tp: at for tp, at in recovery.active_offsets.items() if tp in active}
-        for topic, table in self.by_changelog.items():
-            table.keep({tp.partition for tp in active if tp.topic == topic})
-        for tp in sorted(active):
-            log = logs[tp.topic][tp.partition]
-            known = recovery.active_offsets.get(tp, -1)
-            for record in log.read(max(known + 1, log.end - TAIL_RECORDS), TAIL_RECORDS):
-                self.by_changelog[tp.topic].take(record, tp.partition)
-                recovery.active_offsets[tp] = record.offset
+        self.active_tps: set[TP] = set()
 
 
 class App:
@@ -125,6 +99,22 @@ class App:
         table = Table()
         self.tables.by_changelog[f"{self.conf.id}-{name}-changelog"] = table
         return table
+
+
+def tail_reader(process: "Process") -> Any:
+    """Return what reads the ends of checkpoint topics."""
+
+    async def read_tails(topic: str, wanted: dict[int, int]) -> dict[int, Tail]:
+        await asyncio.sleep(process.world.random.uniform(0, 0.05))
+        tails = {}
+        for partition, count in wanted.items():
+            log = process.world.broker.logs[topic][partition]
+            records = log.read(max(0, log.end - count), count)
+            tails[partition] = Tail([(record.key, record.value) for record in records], count >= log.end)
+        process.world.passes(process, "recovery: checkpoints read")
+        return tails
+
+    return read_tails
 
 
 class Producer:
@@ -246,12 +236,21 @@ class SimulatedConsumer:
 
     def assignment(self) -> set[TP]:
         """Return the partitions owned, those of the changelogs among them."""
-        return set(self._positions) | self._app.tables.recovery.active_tps
+        return set(self._positions) | self._app.tables.active_tps
 
     async def highwaters(self, *tps: TP) -> dict[TP, int]:
         """Return the ends of logs."""
         await asyncio.sleep(self._world.random.uniform(0, 0.02))
         return {tp: self._log(tp).end for tp in tps}
+
+    async def bounds(self, tps: list[TP]) -> dict[TP, LogBounds]:
+        """Return where logs begin and end: nothing is ever deleted from their beginning."""
+        committed = self._world.group.committed
+        return {tp: LogBounds(0, end, committed.get(tp)) for tp, end in (await self.highwaters(*tps)).items()}
+
+    async def start_of(self, tp: TP) -> int:  # noqa: ARG002
+        """Return the first offset."""
+        return 0
 
     def end_offset(self, tp: TP) -> int | None:
         """Return the end of a log as of the last fetch."""
@@ -417,16 +416,12 @@ async def _recover(process: "Process", app: App, partitions: tuple[list[int], li
     await app.on_rebalance_complete.send()
     world.passes(process, "recovery: before")
     await asyncio.sleep(world.random.uniform(0, 0.05))
-    app.tables.recover(
-        {
-            TP(topic, number)
-            for topic, numbers in zip(changelogs, partitions, strict=True)
-            for number in numbers
-        },
-        world.broker.logs,
-    )
+    app.tables.active_tps = {
+        TP(topic, number)
+        for topic, numbers in zip(changelogs, partitions, strict=True)
+        for number in numbers
+    }
     await asyncio.sleep(world.random.uniform(0, 0.05))
-    world.passes(process, "recovery: checkpoints read")
     for table in app.tables.by_changelog.values():
         for callback in table.callbacks:
             await callback()

@@ -90,6 +90,12 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._tasks.add(task)
         return task
 
+    def run_in_executor(self, _: Any, function: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Do the work of another thread at once; others may run before its result is heard of."""
+        future, result = self.create_future(), function(*args)
+        self.call_soon(lambda: None if future.done() else future.set_result(result))
+        return future
+
     def get_debug(self) -> bool:
         """No."""
         return False

@@ -3,27 +3,26 @@
 import json
 import math
 from collections import Counter, defaultdict
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stream.core import fields as f
-from stream.core.checkpoint import CheckpointError
+from stream.core.board import MAGIC as BOARD_MAGIC
+from stream.core.calls import MAGIC as CALLS_MAGIC
+from stream.core.slots import assess
 from stream.core.wire import shard_of
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import CheckpointTable
-from stream.engine.shell import UnreadableStateError
-from stream.engine.topics import BOARD_TABLE, CALLS_TABLE
 from tests import oracle
 from tests.oracle import Rec
 from tests.properties.test_board import NO_COUNTS, PLACE
 from tests.properties.test_fold import LEFT, expected, shown, summed, without_empty
-from tests.simulation.faust_part import Table
 from tests.simulation.traffic import CALLER
 
 if TYPE_CHECKING:
     from tests.simulation.world import Process, World
 
+LOOKED_AT = 8  # records at the end of a checkpoint topic
 LATE_WRITES = "closed interval overwritten by a late write"
 SET_ASIDE = {oracle.BAD, oracle.NO_KEY, oracle.KEY_MISMATCH, oracle.FUTURE}
 
@@ -33,22 +32,18 @@ class Auditor:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._tables: dict[str, Table] = {}
-        app = SimpleNamespace(conf=SimpleNamespace(id=world.settings.app_id), Table=self._table)
-        settings = world.settings
-        send: Any = None
-        self._shells = (
-            CallsShell(settings, CheckpointTable(app, CALLS_TABLE, world.partitions), send),
-            BoardShell(settings, CheckpointTable(app, BOARD_TABLE, world.shards), send),
-        )
+        settings, send, read = world.settings, cast("Any", None), cast("Any", None)
+        calls, board = world.changelogs
+        self._shells: dict[str, Any] = {
+            calls: CallsShell(settings, CheckpointTable(calls, CALLS_MAGIC, read), send),
+            board: BoardShell(settings, CheckpointTable(board, BOARD_MAGIC, read), send),
+        }
+        self._magics = {calls: CALLS_MAGIC, board: BOARD_MAGIC}
         self._durable: dict[tuple[str, int], int] = defaultdict(lambda: -1)
         self._seen: dict[tuple[int, int, str], tuple[Any, ...]] = {}
         self.closed: list[
             tuple[dict[str, Any], bool]
         ] = []  # rows, and whether the writer owned the queue then
-
-    def _table(self, name: str, **_: Any) -> Table:
-        return self._tables.setdefault(f"{self._world.settings.app_id}-{name}-changelog", Table())
 
     # --- I4: what is committed is saved ---------------------------------------------------------------------
 
@@ -56,15 +51,15 @@ class Auditor:
         """Note how far a process would get that started from what is in the log now."""
         if topic == self._world.settings.topics.intervals:
             self._closed(process)
-        table = self._tables.get(topic)
-        if table is None:
+        shell = self._shells.get(topic)
+        if shell is None:
             return
-        shell = self._shells[list(self._tables).index(topic)]
-        table.take(self._world.broker.logs[topic][partition].records[-1], partition)
-        try:
-            applied = shell.restore(partition, 0).stage.applied_offset
-        except (CheckpointError, UnreadableStateError):
+        records = self._world.broker.logs[topic][partition].records[-LOOKED_AT:]
+        tail = [(record.key, record.value) for record in records]
+        found = assess(self._magics[topic], partition, tail, from_the_beginning=True)
+        if not found.usable:
             return
+        applied = shell.load(found.usable[0].data, partition).applied_offset
         place = (shell.topic, partition)
         self._durable[place] = max(self._durable[place], applied)
 

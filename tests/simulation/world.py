@@ -29,10 +29,9 @@ import stream.engine.engine
 from stream.engine.engine import Engine
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.last_resort import unheard
-from stream.engine.shell import UnreadableStateError
 from stream.engine.topics import BOARD_TABLE, CALLS_TABLE, changelog_name
 from tests.simulation import traffic, verdict, weather
-from tests.simulation.faust_part import App, Stream, be_a_member, commit_for_ever
+from tests.simulation.faust_part import App, Stream, be_a_member, commit_for_ever, tail_reader
 from tests.simulation.group import SESSION_TIMEOUT_S, Group
 from tests.simulation.loop import KilledError, ProcessLoop, running
 from tests.simulation.topics import Broker
@@ -221,7 +220,6 @@ class World:
         self._armed: dict[str, int] = {}  # step -> how many more times it is passed
         self._dies_at = dies_at  # the one passage of a crash point, counted from 1, at which somebody dies
         self.passages = 0
-        self._spoiled: set[str] = set()  # checkpoint topics with a corrupt record
         self._stormy = True
         self._end_s = 0.0
         self._wrong: AssertionError | None = None
@@ -388,6 +386,7 @@ class World:
         if not process.alive:
             return
         self.trace("ended", process.number, type(failure).__name__)
+<<<<<<< HEAD
         if isinstance(failure, UnreadableStateError) and self._spoiled:
             for topic in self._spoiled:  # what the message tells the operator to do
                 for log in self.broker.logs[topic]:
@@ -396,6 +395,10 @@ class World:
         elif failure is not None and not isinstance(failure, KafkaError):
             self._wrong = AssertionError("a worker ended by itself")
             self._wrong.__cause__ = failure
+=======
+        if failure is not None and not isinstance(failure, KafkaError):
+            raise AssertionError("a worker ended by itself") from failure
+>>>>>>> 003d77d (Reliability: the page on checkpoints and retention)
         self._remove(process)
         raise KilledError
 
@@ -465,7 +468,6 @@ class World:
         log = self.random.choice(self.broker.logs[topic])
         if log.records and log.records[-1].value:
             self.note("checkpoint corrupted")
-            self._spoiled.add(topic)
             record = log.records[-1]
             place = self.random.randrange(len(record.value or b""))
             spoiled = bytearray(record.value or b"")
@@ -574,19 +576,20 @@ class World:
     def _simulated(self) -> Iterator[None]:
         """Put our clock and our Faust in their places."""
         engine, clock = stream.engine.engine, stream.clock
-        real_app, real_time = engine.make_app, clock.time
+        real_app, real_reader, real_time = engine.make_app, engine.tail_reader, clock.time
         fake = SimpleNamespace(time_ns=lambda: self.wall_ms() * 1_000_000, monotonic=lambda: self.now_s)
         handler = _Listener(self.said)
         log = logging.getLogger("callgauge")
         level, propagate = log.level, log.propagate
         engine.make_app, clock.time = self._make_app, fake  # type: ignore[assignment]
+        engine.tail_reader = lambda _: tail_reader(self._acting)  # type: ignore[assignment, arg-type]
         log.addHandler(handler)
         log.setLevel(logging.DEBUG)
         log.propagate = False
         try:
             yield
         finally:
-            engine.make_app, clock.time = real_app, real_time
+            engine.make_app, engine.tail_reader, clock.time = real_app, real_reader, real_time
             log.removeHandler(handler)
             log.setLevel(level)
             log.propagate = propagate
