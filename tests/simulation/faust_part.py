@@ -417,9 +417,7 @@ async def _recover(process: "Process", app: App, partitions: tuple[list[int], li
     world.passes(process, "recovery: before")
     await asyncio.sleep(world.random.uniform(0, 0.05))
     app.tables.active_tps = {
-        TP(topic, number)
-        for topic, numbers in zip(changelogs, partitions, strict=True)
-        for number in numbers
+        TP(topic, number) for topic, numbers in zip(changelogs, partitions, strict=True) for number in numbers
     }
     await asyncio.sleep(world.random.uniform(0, 0.05))
     for table in app.tables.by_changelog.values():

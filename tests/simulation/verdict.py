@@ -22,7 +22,7 @@ from tests.simulation.traffic import CALLER
 if TYPE_CHECKING:
     from tests.simulation.world import Process, World
 
-LOOKED_AT = 8  # records at the end of a checkpoint topic
+LOOKED_AT = 100  # records at the end of a checkpoint topic: several checkpoints in chunks
 LATE_WRITES = "closed interval overwritten by a late write"
 SET_ASIDE = {oracle.BAD, oracle.NO_KEY, oracle.KEY_MISMATCH, oracle.FUTURE}
 

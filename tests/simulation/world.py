@@ -39,6 +39,7 @@ from tests.simulation.topics import Broker
 LIVES = 24  # calls, and as many events that make no sense
 PUBLISH_INTERVAL_S = 0.25
 CHECKPOINT_INTERVAL_S = 0.6
+CHUNKED_ABOVE_BYTES = 700  # in half of the worlds: most states are larger, and then written as chunks
 LIVE_WITHIN_S = 60.0  # of virtual time after healing, everything must be counted
 QUIET_S = 2.0  # that long it must stay so: some more publications and checkpoints
 LOOK_INTERVAL_S = 0.7  # between two checks of the invariants
@@ -182,6 +183,7 @@ class World:
             publish_interval_s=PUBLISH_INTERVAL_S,
             checkpoint_interval_s=CHECKPOINT_INTERVAL_S,
             session_timeout_s=SESSION_TIMEOUT_S,
+            checkpoint_record_bytes=self.random.choice((None, CHUNKED_ABOVE_BYTES)),
             fold=self.traffic.rules.fold,
             board=self.traffic.rules,
         )
