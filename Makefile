@@ -5,6 +5,7 @@
 # make properties  the comparison with the oracle, 2,000 examples each
 # make simulate-faults  100,000 crashes of simulated workers; SIMULATION_SEED=... runs one again
 # make sabotage    breaks a copy in one place at a time: the tests must notice
+# make mutate-rules  change the alert rules in one place at a time: every change must be noticed by their tests
 # make bench   throughput against a bare loop and against Faust one event at a time
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo check lint test display properties simulate-faults sabotage bench generate lock clean
+.PHONY: help setup dev demo check lint test display properties simulate-faults sabotage bench generate mutate-rules lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -77,6 +78,10 @@ generate: $(VENV)/.dev
 	$(BIN)/python -m tools.generate
 	$(BIN)/python -m tools.dashboards
 	$(BIN)/python -m tools.manual
+	$(BIN)/python -m tools.rule_tests
+
+mutate-rules: $(VENV)/.dev
+	$(BIN)/python -m tools.mutate_rules
 
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --extra kafka --group build pyproject.toml --output-file requirements.lock
