@@ -388,19 +388,9 @@ class World:
         if not process.alive:
             return
         self.trace("ended", process.number, type(failure).__name__)
-<<<<<<< HEAD
-        if isinstance(failure, UnreadableStateError) and self._spoiled:
-            for topic in self._spoiled:  # what the message tells the operator to do
-                for log in self.broker.logs[topic]:
-                    log.records.clear()
-            self._spoiled.clear()
-        elif failure is not None and not isinstance(failure, KafkaError):
+        if failure is not None and not isinstance(failure, KafkaError):
             self._wrong = AssertionError("a worker ended by itself")
             self._wrong.__cause__ = failure
-=======
-        if failure is not None and not isinstance(failure, KafkaError):
-            raise AssertionError("a worker ended by itself") from failure
->>>>>>> 003d77d (Reliability: the page on checkpoints and retention)
         self._remove(process)
         raise KilledError
 
