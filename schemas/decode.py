@@ -62,6 +62,10 @@ class RejectReason(enum.StrEnum):
     """The record's key is not the event's `call_id`."""
     FUTURE = "future"
     """`at` is too far ahead of the record's own timestamp."""
+    CALL_TOO_LONG = "call_too_long"
+    """An event like any other, but its call has had as many as a call may have."""
+    TOO_MANY_CALLS = "too_many_calls"
+    """An event like any other, but of one call more than a partition holds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

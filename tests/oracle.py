@@ -31,8 +31,11 @@ BAD = "bad"  # the bytes are no event, whatever the reason
 NO_KEY = "no_key"
 KEY_MISMATCH = "key_mismatch"
 FUTURE = "future"
+CALL_TOO_LONG = "call_too_long"
+TOO_MANY_CALLS = "too_many_calls"
 
 QUARTER_MS = 900_000
+SWEEP_MS = 300_000  # whenever the stream time enters another one of these, calls that are over are let go of
 
 
 class Rec(NamedTuple):
@@ -649,15 +652,59 @@ class PartitionResult:
     @property
     def rejected(self) -> Counter[str]:
         """Records that were refused, by reason."""
-        reasons = (BAD, NO_KEY, KEY_MISMATCH, FUTURE)
+        reasons = (BAD, NO_KEY, KEY_MISMATCH, FUTURE, CALL_TOO_LONG, TOO_MANY_CALLS)
         return Counter(outcome for outcome in self.outcomes if outcome in reasons)
+
+
+@dataclass
+class Held:
+    """The calls that a partition holds, and what is kept of each: records with their place in the log, closings."""
+
+    rules: FoldRules
+    records: dict[str, list[tuple[int, Event]]] = field(default_factory=lambda: defaultdict(list))
+    closings: dict[str, list[Closing]] = field(default_factory=lambda: defaultdict(list))
+    sizes: Counter[str] = field(default_factory=Counter)  # of the calls that are held: how much is kept
+    cut_until: dict[str, int] = field(default_factory=dict)
+    cut_off: list[tuple[list[tuple[int, Event]], list[Closing]]] = field(default_factory=list)
+
+    def life(self, call_id: str, now: int) -> Life:
+        """Live a call up to now."""
+        known = [one for _, one in self.records[call_id]]
+        return Life(self.rules).live(known, self.closings[call_id], now)
+
+    def sweep(self, now: int) -> None:
+        """Let go of what has rested for two graces."""
+        for call_id in list(self.sizes):
+            life = self.life(call_id, now)
+            if life.rests() and (life.last or 0) + 2 * self.rules.grace_ms < now:
+                del self.sizes[call_id]
+        self.cut_until = {call_id: until for call_id, until in self.cut_until.items() if until >= now}
+
+    def refuses(self, call_id: str, now: int) -> str | None:
+        """Say why an event on time has no call to go to."""
+        if call_id in self.sizes:
+            return None
+        if self.cut_until.get(call_id, -1) >= now:
+            return CALL_TOO_LONG
+        self.cut_until.pop(call_id, None)
+        return TOO_MANY_CALLS if len(self.sizes) + len(self.cut_until) >= self.rules.calls_max else None
+
+    def add(self, call_id: str, now: int) -> None:
+        """Count what is kept of a call, and cut it off when that is as much as may be."""
+        self.sizes[call_id] += 1
+        if self.sizes[call_id] < self.rules.call_events_max:
+            return
+        any_end = Event("left", call_id, now, reason="other")
+        ends = [Closing(now, talking=talking, event=any_end) for talking in (False, True)]
+        self.cut_off.append((self.records.pop(call_id), self.closings.pop(call_id, []) + ends))
+        self.cut_until[call_id] = now + self.rules.call_age_max_ms
+        del self.sizes[call_id]
 
 
 def recompute_partition(log: Sequence[Rec], rules: FoldRules) -> PartitionResult:
     """Recompute one source partition from its whole log."""
     outcomes: list[str] = []
-    events: dict[str, list[tuple[int, Event]]] = defaultdict(list)  # on time, with their place in the log
-    closings: dict[str, list[Closing]] = defaultdict(list)
+    held = Held(rules)
     stream_time: int | None = None
     for number, record in enumerate(log):
         event = judge(record, rules)
@@ -665,18 +712,25 @@ def recompute_partition(log: Sequence[Rec], rules: FoldRules) -> PartitionResult
             outcomes.append(event)
         elif stream_time is not None and event.at < stream_time - rules.grace_ms:
             outcomes.append(LATE)
-            known = [one for _, one in events[event.call_id]]
-            closing = late_closing(event, known, closings[event.call_id], stream_time, rules)
-            if closing is not None:
-                closings[event.call_id].append(closing)
+            if event.call_id in held.sizes:
+                closing = late_closing(event, held.life(event.call_id, stream_time), stream_time)
+                if closing is not None:
+                    held.closings[event.call_id].append(closing)
+                    held.add(event.call_id, stream_time)
         else:
-            outcomes.append(APPLIED)  # unless it turns out to be a duplicate, below
-            events[event.call_id].append((number, event))
-            stream_time = event.at if stream_time is None else max(stream_time, event.at)
+            before, stream_time = stream_time, max(stream_time or 0, event.at)
+            if before is None or stream_time // SWEEP_MS > before // SWEEP_MS:
+                held.sweep(stream_time)
+            refused = held.refuses(event.call_id, stream_time)
+            outcomes.append(refused or APPLIED)  # unless it turns out to be a duplicate, below
+            if refused is None:
+                held.records[event.call_id].append((number, event))
+                held.add(event.call_id, stream_time)
 
     story = Story()
-    for call_id, numbered in events.items():
-        life = Life(rules).live([event for _, event in numbered], closings[call_id], stream_time or 0)
+    lives = [*held.cut_off, *((records, held.closings[call]) for call, records in held.records.items())]
+    for numbered, closings in lives:
+        life = Life(rules).live([event for _, event in numbered], closings, stream_time or 0)
         story.merge(life.told())
         unassigned = list(life.duplicates)
         for number, event in reversed(numbered):  # of equal events, call the later ones the duplicates
@@ -686,19 +740,13 @@ def recompute_partition(log: Sequence[Rec], rules: FoldRules) -> PartitionResult
     story.cells = {key: kept for key, cell in sorted(story.cells.items()) if (kept := without_zeros(cell))}
 
     applied = Counter(
-        event.type
-        for numbered in events.values()
-        for number, event in numbered
-        if outcomes[number] == APPLIED
+        event.type for numbered, _ in lives for number, event in numbered if outcomes[number] == APPLIED
     )
     return PartitionResult(outcomes, story, applied, stream_time)
 
 
-def late_closing(
-    event: Event, known: Sequence[Event], closings: Sequence[Closing], stream_time: int, rules: FoldRules
-) -> Closing | None:
-    """Return what a late event ends, given what the log holds before it; None when it ends nothing."""
-    life = Life(rules).live(known, closings, stream_time)
+def late_closing(event: Event, life: Life, stream_time: int) -> Closing | None:
+    """Return what a late event ends, given its call as it is; None when it ends nothing."""
     if event.type in {"answered", "abandoned", "left", "queued"} and life.late_selects(event):
         return Closing(stream_time, talking=False, event=event)
     if event.type in {"ended", "wrap_up"} and life.talk is not None:

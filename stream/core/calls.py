@@ -45,6 +45,8 @@ LATE: Final = "late"
 NO_KEY: Final = Rejected(RejectReason.NO_KEY)
 KEY_MISMATCH: Final = Rejected(RejectReason.KEY_MISMATCH, "call_id")
 FUTURE: Final = Rejected(RejectReason.FUTURE, "at")
+CALL_TOO_LONG: Final = Rejected(RejectReason.CALL_TOO_LONG, "call_id")
+TOO_MANY_CALLS: Final = Rejected(RejectReason.TOO_MANY_CALLS)
 _CLOSES_WAIT: Final = frozenset(KIND[name] for name in ("queued", "answered", "abandoned", "left"))
 _CLOSES_CONVERSATION: Final = frozenset(KIND[name] for name in ("ended", "wrap_up"))
 # Long enough that going through all calls costs the single event next to nothing, short enough to hold few dead ones.
@@ -93,6 +95,9 @@ class CallsStage:
         self.rules = rules
         self.now_ms = _NO_TIME
         self.calls: dict[bytes, Call] = {}  # by key
+        self.cut_off: dict[
+            bytes, int
+        ] = {}  # keys of calls that had too many events, and until when they are refused
         self.late_before_ms = (
             _NO_TIME  # whatever the grace: events before this were late under an earlier one
         )
@@ -130,6 +135,7 @@ class CallsStage:
         future_skew_ms, grace_ms = self.rules.future_skew_ms, self.rules.grace_ms
         places, calls, machine, book, kinds = self._places, self.calls, self.machine, self.book, KIND_OF
         applied = book.applied
+        cut_off, calls_max, log_max = self.cut_off, self.rules.calls_max, 2 * self.rules.call_events_max
         for record in records:
             offset = record.offset
             if offset <= applied_offset:
@@ -175,12 +181,17 @@ class CallsStage:
                 # Something ended by age that this event may undo. Whether somebody has looked since then, and
                 # published it, must make no difference: what is taken back has to be said.
                 machine.advance(call, self.now_ms)
+            if call is None:
+                if cut_off or len(calls) >= calls_max:
+                    refused = self._refused(key)  # type: ignore[arg-type]
+                    if refused is not None:
+                        self._reject(aside, record, refused)
+                        continue
+                call = calls[key] = Call(key, call_id, self.rules)  # type: ignore[index, arg-type]
             place = places.get(event.queue)
             if place is None:
                 place = self._place(event.queue, at_ms)
             number, ledger, rule = place
-            if call is None:
-                call = calls[key] = Call(key, call_id, self.rules)  # type: ignore[index, arg-type]
             # What follows is ``_take`` written out for the usual case: nearly every record passes here.
             if call.last_at_ms < at_ms <= call.age_at_ms:
                 event_id = event.event_id
@@ -198,6 +209,8 @@ class CallsStage:
                     call.age_at_ms = at_ms + call.ages.grace_ms  # then it is forgotten
                 elif call.age_at_ms < self._next_sweep_ms:
                     self._watch(call)
+                if len(log) >= log_max:
+                    self._cut(call)
             else:
                 self._take(call, at_ms, kind, value, event, place)
         self.applied_offset = applied_offset
@@ -213,6 +226,30 @@ class CallsStage:
         else:
             self._fold_again(call, (at_ms, kind, event, ledger, rule), (kept, number))
         self._watch(call)
+        if len(call.log) >= 2 * self.rules.call_events_max:
+            self._cut(call)
+
+    def _cut(self, call: Call) -> None:
+        """Let go of a call that has as many events as it may: what is open ends now, and what it counted stays."""
+        machine, now_ms = self.machine, self.now_ms
+        machine.advance(call, now_ms)
+        if call.phase in (WAITING, TALKING_AND_WAITING):
+            machine.expire_visit(call, now_ms)
+        if call.phase == TALKING:
+            machine.expire_conversation(call, now_ms)
+        if call.phase == OFFERED:
+            machine.use_offer(call, now_ms)
+        del self.calls[call.key]
+        self.cut_off[call.key] = now_ms + call.ages.call_age_max_ms
+
+    def _refused(self, key: bytes) -> Rejected | None:
+        """Say why an event that would begin a call cannot; None if there is room."""
+        until_ms = self.cut_off.get(key)
+        if until_ms is not None:
+            if self.now_ms <= until_ms:
+                return CALL_TOO_LONG
+            del self.cut_off[key]
+        return TOO_MANY_CALLS if len(self.calls) + len(self.cut_off) >= self.rules.calls_max else None
 
     def _fold_again(self, call: Call, entry: Entry, kept: tuple[bytes | Closing, int]) -> None:
         """Insert an event that came out of order: take back what the call counted, and fold it anew."""
@@ -333,6 +370,8 @@ class CallsStage:
                 over.append(key)
         for key in over:
             del self.calls[key]
+        for key in [known for known, until_ms in self.cut_off.items() if until_ms < now_ms]:
+            del self.cut_off[key]
         heapq.heapify(watched)
         self._watched, self._next_sweep_ms = watched, next_sweep_ms
 

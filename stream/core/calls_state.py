@@ -51,6 +51,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
     anomalies: list[int]
     rejected: dict[str, int]
     late: int
+    cut_off: list[tuple[str, int]] = []  # call_id, until when it is refused
 
     @classmethod
     def of(cls, stage: "CallsStage") -> "StageState":
@@ -83,6 +84,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             book.anomalies,
             dict(sorted(stage.rejected.items())),
             stage.late,
+            [(key.decode(), until_ms) for key, until_ms in sorted(stage.cut_off.items())],
         )
 
     def into(self, stage: "CallsStage") -> None:
@@ -92,6 +94,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
                 f"checkpoint has buckets of {self.bucket_ms} ms, not {stage.rules.bucket_ms}"
             )
         stage.applied_offset = self.applied_offset
+        stage.cut_off.update((call_id.encode(), until_ms) for call_id, until_ms in self.cut_off)
         if self.stream_time_ms is not None:
             stage.restore_time(self.stream_time_ms, self.late_before_ms, self.final_before_ms)
         for state in self.ledgers:

@@ -6,6 +6,7 @@ from datetime import tzinfo
 from enum import StrEnum
 from typing import Final
 
+from stream.core.limits import CALL_EVENTS_MAX, CALLS_MAX
 from stream.core.opening import Opening
 
 BUCKET_MS: Final = 5_000  # the contract's bucket; every window is made of whole ones
@@ -57,6 +58,8 @@ class FoldRules:
     call_age_max_ms: int = 14_400_000
     wrap_up_wait_ms: int = 900_000
     queues_max: int = 1_000
+    call_events_max: int = CALL_EVENTS_MAX
+    calls_max: int = CALLS_MAX
     shards: int = 4
     bucket_ms: int = BUCKET_MS
     by_arrival: bool = False  # replay only: everything of a visit in the bucket of its queued

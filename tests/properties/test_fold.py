@@ -6,6 +6,7 @@ One command reproduces a failure: the header of the run prints the seed, and Hyp
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -122,6 +123,30 @@ def test_what_is_set_aside_is_what_the_oracle_rejects_or_finds_late(case, data):
         assert one.late is (what == oracle.LATE)
         if what in {oracle.NO_KEY, oracle.KEY_MISMATCH, oracle.FUTURE}:
             assert one.reason == what
+
+
+@many
+@given(
+    strategies.cases(),
+    st.sampled_from((1, 2, 3, 5, 8, 1_000)),
+    st.sampled_from((1, 2, 3, 1_000)),
+    st.data(),
+)
+def test_bounds_are_met_where_the_oracle_meets_them(case, call_events_max, calls_max, data):
+    """Calls that are cut off and calls for which there is no room, with a restart between any two batches."""
+    rules = replace(case.rules, call_events_max=call_events_max, calls_max=calls_max)
+    result = oracle.recompute_partition(case.log, rules)
+    stage = CallsStage(PARTITION, rules)
+    aside = []
+    for batch in data.draw(strategies.cuts(case.log)):
+        aside += stage.fold(batch)
+        stage = CallsStage.load(stage.dump(), PARTITION, rules)
+    bounds = {oracle.CALL_TOO_LONG, oracle.TOO_MANY_CALLS}
+
+    assert expected(result) == shown(stage)
+    assert [what for what in result.outcomes if what in bounds] == [
+        one.reason for one in aside if one.reason in bounds
+    ]
 
 
 @many

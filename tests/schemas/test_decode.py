@@ -113,7 +113,13 @@ def test_the_same_event_may_be_written_in_many_ways(raw):
 
 def test_every_reason_of_the_decoder_has_an_example_here():
     """Only the three reasons that need more than the value come from elsewhere."""
-    elsewhere = {RejectReason.NO_KEY, RejectReason.KEY_MISMATCH, RejectReason.FUTURE}
+    elsewhere = {
+        RejectReason.NO_KEY,
+        RejectReason.KEY_MISMATCH,
+        RejectReason.FUTURE,
+        RejectReason.CALL_TOO_LONG,
+        RejectReason.TOO_MANY_CALLS,
+    }
 
     assert {rejected.reason for rejected in REJECTED.values()} == set(RejectReason) - elsewhere
 
@@ -135,6 +141,8 @@ def test_the_reasons_are_the_closed_set_of_the_interface():
         "no_key",
         "key_mismatch",
         "future",
+        "call_too_long",
+        "too_many_calls",
     ]
 
 

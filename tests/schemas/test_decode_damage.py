@@ -339,6 +339,8 @@ def test_damage_to_a_field_meets_every_reason():
         RejectReason.NO_KEY,
         RejectReason.KEY_MISMATCH,
         RejectReason.FUTURE,
+        RejectReason.CALL_TOO_LONG,
+        RejectReason.TOO_MANY_CALLS,
     }
 
     assert reasons == set(RejectReason) - elsewhere
