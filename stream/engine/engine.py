@@ -29,6 +29,7 @@ from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import RECORD_BYTES_MAX, CheckpointTable
 from stream.engine.engine_settings import EngineSettings
+from stream.engine.holes import NOT_SOUGHT
 from stream.engine.owned import Owned
 from stream.engine.restore import RestoreError
 from stream.engine.shell import Shell
@@ -219,6 +220,7 @@ class Engine:
         restored: dict[int, Owned[Any]] = {}
         for tp in tps:
             restored[tp.partition] = shell.restore(tp.partition, found.pop(tp.partition), bounds[tp])
+            restored[tp.partition].holes.rewound(NOT_SOUGHT)
             await asyncio.sleep(0)  # heartbeats and HTTP between two large states
         if self.app.consumer_generation_id != generation:
             return  # assigned anew in the meantime; the next recovery calls again

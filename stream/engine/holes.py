@@ -12,6 +12,11 @@ each seek, in the thread that fetches), and are dropped without a second look.
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+# Later than any epoch: of a state that was made, and for which nobody has sought yet. What arrives then was fetched for
+# the state before it, and a state that has applied nothing would take any of it for the beginning of the log.
+NOT_SOUGHT: Final = 1 << 62
 
 
 class Verdict(Enum):

@@ -1,6 +1,6 @@
 """The hole check, batch by batch."""
 
-from stream.engine.holes import HoleCheck, Verdict
+from stream.engine.holes import NOT_SOUGHT, HoleCheck, Verdict
 
 
 def test_a_batch_that_continues_the_state_is_folded():
@@ -68,3 +68,13 @@ def test_a_healed_hole_leaves_no_suspicion_behind():
     check.judge(11, 10, 1)
 
     assert check.judge(50, 20, 1) is Verdict.REWIND
+
+
+def test_before_anybody_has_sought_for_a_state_no_batch_is_for_it():
+    """Not even where nothing was applied yet: the batch is of the assignment before, and may begin anywhere."""
+    check = HoleCheck()
+    check.rewound(NOT_SOUGHT)
+
+    assert check.judge(1, -1, 7) is Verdict.DROP
+    check.rewound(8)
+    assert check.judge(0, -1, 8) is Verdict.FOLD
