@@ -306,18 +306,19 @@ class _Run:
     @contextmanager
     def _sink(self, described: dict[str, Any]) -> "Iterator[OpenMetricsFiles | RemoteWrite]":
         """Give the sink; when it is not finished, say what is complete."""
-        sink = self._new_sink(described)
-        try:
-            yield sink
-        except BaseException:
-            note(f"not finished: {sink.abandon()}; --resume goes on")
-            raise
+        with ExitStack() as stack:
+            sink = self._new_sink(described, stack)
+            try:
+                yield sink
+            except BaseException:
+                note(f"not finished: {sink.abandon()}; --resume goes on")
+                raise
 
-    def _new_sink(self, described: dict[str, Any]) -> "OpenMetricsFiles | RemoteWrite":
+    def _new_sink(self, described: dict[str, Any], stack: ExitStack) -> "OpenMetricsFiles | RemoteWrite":
         from stream.replay import (  # noqa: PLC0415 - start fast
             OpenMetricsFiles,
             RemoteWrite,
-            poster,
+            posting,
             resumable,
             save_state,
         )
@@ -325,12 +326,11 @@ class _Run:
         out, path = self.job.out or "", self.job.state
         if self.job.to is Kind.OPENMETRICS:
             return OpenMetricsFiles(Path(out), described, resume=self.job.resume)
-        after_ms = resumable(path, described) if self.job.resume else -1
         return RemoteWrite(
-            poster(out),
+            stack.enter_context(posting(out)),
             time.sleep,
             out,
-            after_ms=after_ms,
+            after_ms=resumable(path, described) if self.job.resume else -1,
             on_complete=lambda complete_ms: save_state(path, described, complete_ms),
         )
 

@@ -6,7 +6,7 @@ from stream.replay.errors import ReplayError
 from stream.replay.feeds import Feed, RecordFeed
 from stream.replay.lines import read_lines
 from stream.replay.openmetrics import OpenMetricsFiles, saved_replay
-from stream.replay.remote_write import RemoteWrite, poster
+from stream.replay.remote_write import RemoteWrite, posting
 from stream.replay.rows import Rows
 from stream.replay.samples import Sampler
 from stream.replay.state import load_state, resumable, save_state
@@ -27,7 +27,7 @@ __all__ = [
     "Sampler",
     "compare",
     "load_state",
-    "poster",
+    "posting",
     "read_lines",
     "resumable",
     "save_state",

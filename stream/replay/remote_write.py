@@ -8,7 +8,8 @@ value for five minutes more.
 
 import http.client
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -189,8 +190,9 @@ class RemoteWrite:
         )
 
 
-def poster(url: str) -> Post:
-    """Return what posts to a URL over one connection, made anew when it broke. Raises ReplayError for a bad URL."""
+@contextmanager
+def posting(url: str) -> Iterator[Post]:
+    """Lend what posts to a URL over one connection, made anew when it broke. Raises ReplayError for a bad URL."""
     parts = urlsplit(url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
     if parts.scheme not in kinds or not parts.hostname:
@@ -212,4 +214,7 @@ def poster(url: str) -> Post:
             raise
         return Answer(response.status, said.partition("\n")[0])
 
-    return post
+    try:
+        yield post
+    finally:
+        connection.close()

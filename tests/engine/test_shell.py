@@ -14,7 +14,6 @@ import pytest
 from stream.core.calls import CallsStage, SetAside
 from stream.core.checkpoint import FORMAT_VERSION, CheckpointError, encode, unseal
 from stream.core.rules import FoldRules
-from stream.core.tally import add_up
 from stream.engine.checkpoints import CheckpointTable, Tail
 from stream.engine.dead_letters import keep_aside
 from stream.engine.engine_settings import EngineSettings, TopicNames
@@ -573,19 +572,6 @@ def test_a_record_that_was_sent_again_and_comes_back_says_how_often():
         assert set(kept) == {"reason", "topic", "partition", "offset", "error", "resent"}
 
     asyncio.run(run())
-
-
-def test_tallies_of_partitions_add_up():
-    """Names are kept also where nothing was counted."""
-    bad = SimpleNamespace(offset=0, timestamp=None, key=b"k", value=b"{")
-    stages = [CallsStage(number, FoldRules()) for number in range(2)]
-    for stage in stages:
-        stage.fold([bad])
-
-    total = add_up(stage.tally() for stage in stages)
-
-    assert sum(total.rejected.values()) == 2
-    assert set(total.events) == set(stages[0].tally().events)
 
 
 def test_settings_split_the_servers():
