@@ -22,7 +22,6 @@ from tests.compose.stack import (
     ports,
     services,
 )
-from tests.conftest import IN_CI
 from tests.dashboards.boards import NAMES, variables
 from tools.dashboards.queries import JOB
 
@@ -31,14 +30,6 @@ ONE_SHOT = {"topics"}
 WITHOUT_HEALTH = ONE_SHOT | {"simulator"}
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|(^|_)KEY($|_)", re.IGNORECASE)
 every_service = pytest.mark.parametrize("name", sorted(services()))
-ALERTING = [
-    ROOT / "grafana" / "prometheus" / "prometheus.yml",
-    ROOT / "grafana" / "alertmanager" / "alertmanager.yml",
-]
-needs_alerting = pytest.mark.skipif(
-    not IN_CI and not all(path.exists() for path in ALERTING),
-    reason="grafana/prometheus AND grafana/alertmanager ARE NOT HERE YET: WHAT MOUNTS THEM WAS NOT CHECKED",
-)
 
 
 def test_the_file_obeys_the_compose_specification():
@@ -151,7 +142,6 @@ def test_there_is_no_password_in_the_file(name):
             assert "${" not in value
 
 
-@needs_alerting
 @every_service
 def test_every_mounted_path_exists(name):
     """Else Docker makes an empty directory in its place."""
@@ -169,7 +159,6 @@ def test_every_volume_is_used():
     assert set(compose()["volumes"]) <= used
 
 
-@needs_alerting
 def test_files_named_on_command_lines_are_mounted():
     """Prometheus and Alertmanager find their configuration where they are told to look."""
     for name, option in (("prometheus", "--config.file="), ("alertmanager", "--config.file=")):
@@ -215,7 +204,6 @@ def test_kafka_takes_the_records_that_the_worker_writes():
         assert environment("kafka")[key] == str(RECORD_BYTES_MAX)
 
 
-@needs_alerting
 def test_the_worker_listens_on_its_default_port_and_has_one_outside_for_each_partition():
     """Also in its health check, in the Dockerfile and where Prometheus looks."""
     port = DEFAULTS.http.port
@@ -241,7 +229,6 @@ def port_of(service):
     return int(inside)
 
 
-@needs_alerting
 def test_prometheus_alertmanager_and_grafana_find_each_other():
     """By service name and port."""
     targets = [
@@ -261,7 +248,6 @@ def test_prometheus_alertmanager_and_grafana_find_each_other():
         assert f"http://127.0.0.1:{port_of(name)}/" in services()[name]["healthcheck"]["test"][-1]
 
 
-@needs_alerting
 def test_grafana_loads_the_dashboards_and_the_data_source_that_they_ask_for():
     """With the scrape interval of which it makes the span of rates."""
     (provider,) = load("grafana/provisioning/dashboards/callgauge.yml")["providers"]

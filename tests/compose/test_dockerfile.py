@@ -20,7 +20,9 @@ from tests.compose.stack import ROOT, callgauge_services, environment, services
 
 DEADLINE_S = 120.0  # generous: a machine that is busy is slow, not wrong
 LOOK_S = 0.2
-pytestmark = pytest.mark.timeout(1800)  # it installs everything once, and a busy machine takes minutes for that
+pytestmark = pytest.mark.timeout(
+    1800
+)  # it installs everything once, and a busy machine takes minutes for that
 PREFIX = "/opt/callgauge"  # where the Dockerfile installs
 HOME = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
 
