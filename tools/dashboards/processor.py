@@ -150,11 +150,13 @@ def _process() -> list[Any]:
         ),
         parts.graph(
             "Holes and gaps, a second",
-            "Batches put back because records before them had not been seen, and holes of the log itself.",
+            "Batches put back since records before them were missing, holes of the log, and what was lost or refused.",
             Place(12, 32, 12, 9),
             [
                 Query(_rate("callgauge_position_holes_total"), "put back", ORANGE),
                 Query(_rate("callgauge_log_gaps_total"), "gaps of the log", BLUE),
+                Query(_rate("callgauge_retention_gaps_total"), "lost to retention", SKY),
+                Query(_rate("callgauge_checkpoints_refused_total"), "checkpoints refused", GREY),
                 Query(_rate("callgauge_queues_over_limit_total"), "contacts of too many queues", VERMILLION),
             ],
             "short",
