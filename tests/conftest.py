@@ -2,8 +2,10 @@
 
 import os
 import random
+import shutil
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -67,3 +69,24 @@ def kafka() -> Iterator[EmbeddedKafka]:
 def unique_name() -> str:
     """Return a name that no other test uses: a prefix of topics, an application id, a group."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Lend a browser (Debian's package chromium). Skips without one, which fails where CI=true.
+
+    For a module at most: while Playwright runs, its event loop counts as running in this thread, and `asyncio.run`
+    of other tests would be refused.
+    """
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - slow, and few tests need it
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        missing = "no chromium (apt-get install chromium)"
+        if IN_CI:
+            pytest.fail(f"{missing}, and CI=true")
+        pytest.skip(f"{missing.upper()}: THE PAGE IS NOT TESTED IN A BROWSER")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        yield browser
+        browser.close()

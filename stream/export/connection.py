@@ -21,9 +21,9 @@ HEADER_FIELD_BYTES_MAX: Final = 8_190
 HEADERS_MAX: Final = 64
 KEEPALIVE_S: Final = 75.0  # nginx's default; Prometheus comes back within it
 CLOSE_WITHIN_S: Final = 1.0
-# Fifty screens and a few scrapers, with one or two connections each. More are told to come back: what they are
-# sent lies in memory until they have read it.
-CONNECTIONS_MAX: Final = 128
+# Every listener of /board.stream (400), and room for scrapers, probes and pages that ask. More are told to come
+# back: what they are sent lies in memory until they have read it.
+CONNECTIONS_MAX: Final = 512
 # From the first byte of a request, or from the connection, to the end of the request. Apache gives 20 s, and
 # what is asked for here fits one packet.
 REQUEST_WITHIN_S: Final = 10.0

@@ -29,6 +29,7 @@ from stream.export.metrics import DEFAULT_ALERTS, Build, scrape
 from stream.export.page import Page, load_page
 from stream.export.render import Renderer
 from stream.export.source import Source
+from stream.export.stream import BoardStream
 from stream.settings import Alerts
 
 BOARD_MADE_FOR_S: Final = 0.5  # half of the page's interval
@@ -124,6 +125,8 @@ def make_app(
     app.on_response_prepare.append(_secure)
     app.router.add_get("/", site.page)
     app.router.add_get("/board.json", site.board)
+    app.router.add_get("/board.stream", site.stream.listen)
+    app.on_shutdown.append(site.stream.close)
     app.router.add_get("/metrics", site.metrics)
     app.router.add_get("/healthz", site.health)
     app.router.add_get("/readyz", site.readiness)
@@ -149,12 +152,16 @@ class _Site:
         self._renderer = Renderer()
         self._board: bytes = b""
         self._board_until_s = float("-inf")
+        self.stream = BoardStream(self._latest_board)
 
     async def page(self, _: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": self._page.policy}
         return web.Response(body=self._page.body, content_type="text/html", charset="utf-8", headers=headers)
 
     async def board(self, request: web.Request) -> web.Response:
+        return await _data(request, await self._latest_board(), "application/json", vary="Accept-Encoding")
+
+    async def _latest_board(self) -> bytes:
         async with self._making:
             if self._monotonic_s() >= self._board_until_s:
                 snapshot = self._source.snapshot()
@@ -165,7 +172,7 @@ class _Site:
                 self._board = await asyncio.to_thread(make)
                 made_s = self._monotonic_s()
                 self._board_until_s = made_s + max(BOARD_MADE_FOR_S, BOARD_REST * (made_s - started_s))
-            return await _data(request, self._board, "application/json", vary="Accept-Encoding")
+            return self._board
 
     async def metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(",".join(request.headers.getall("Accept", [])))

@@ -27,15 +27,16 @@ class Fake:
 class Server:
     """A served application in a thread of its own, and a client that speaks plain HTTP."""
 
-    def __init__(self, view=None, monotonic_s=stopped, **options):
+    def __init__(self, view=None, monotonic_s=stopped, port=0, **options):
         self.source = Fake(busy_afternoon() if view is None else view)
+        self._port = port
         self._options = options | {"monotonic_s": monotonic_s, "version": "0.1.0"}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self):
         self._thread.start()
-        start = serve(self.source, "127.0.0.1", 0, **self._options)
+        start = serve(self.source, "127.0.0.1", self._port, **self._options)
         self.served = asyncio.run_coroutine_threadsafe(start, self._loop).result(10)
         return self
 
