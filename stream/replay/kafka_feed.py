@@ -130,9 +130,10 @@ class KafkaHistory:
         topic = self._span.topic
         try:
             await consumer.start()
-            # A broker may know every topic but this one; asking for it could create it, so the list is looked at.
-            if topic not in await consumer.topics():
+            if topic not in await consumer.topics():  # reading from one that is not there might create it
                 raise ReplayError(f"kafka:{topic}: there is no such topic at {self._servers}")
+            consumer.assign([TopicPartition(topic, 0)])
+            await consumer.beginning_offsets(consumer.assignment())  # then its partitions are known
             consumer.assign([TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic))])
             hand_over_raw(consumer, frozenset({topic}))
             await self._find_ranges()
