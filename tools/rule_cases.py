@@ -601,6 +601,9 @@ REJECTING = [
     quiet(
         "exactly the limit", REJECTS, {REJECTED: turns(1000, 1005), EVENTS: turns(5000, 5495), ANSWERS: 4000}
     ),
+    quiet(
+        "below the limit", REJECTS, {REJECTED: turns(1000, 1005), EVENTS: turns(5000, 5995), ANSWERS: 4000}
+    ),
     quiet("no calls", REJECTS, {REJECTED: 1000, EVENTS: 5000, ANSWERS: 4000}),
     quiet("the numbers end", REJECTS, {REJECTED: [(1000, ON), (1050, minutes(13)), ("stale", ALL)]}),
 ]
