@@ -389,10 +389,10 @@ def test_a_demo_takes_another_port_unless_one_was_named(directory):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = load(environ={"CALLGAUGE_HTTP__PORT": str(port)}).settings
-        assert free_port(settings, DemoWish(None, 1.0, 1, port_chosen=False)) == 0
+        assert free_port(settings, DemoWish(None, 1.0, 1, full=False, port_chosen=False)) == 0
         with pytest.raises(PortTakenError, match=f"port {port} of 127.0.0.1 is in use"):
-            free_port(settings, DemoWish(None, 1.0, 1, port_chosen=True))
-    assert free_port(settings, DemoWish(None, 1.0, 1, port_chosen=False)) == port
+            free_port(settings, DemoWish(None, 1.0, 1, full=False, port_chosen=True))
+    assert free_port(settings, DemoWish(None, 1.0, 1, full=False, port_chosen=False)) == port
 
 
 def test_a_demo_sets_only_what_the_user_did_not(directory):

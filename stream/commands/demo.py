@@ -32,6 +32,12 @@ def demo(
         ),
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same shift.")] = 1,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Start Prometheus and Alertmanager too, if installed, with the shipped alerts."
+        ),
+    ] = False,
     host: Host = None,
     port: Port = None,
     allow_remote: AllowRemote = None,
@@ -50,7 +56,7 @@ def demo(
         "http.allow_remote": ("--allow-remote", allow_remote),
     }
     try:
-        return _demo(config_file, sets, options, _Pace(seconds, speed, seed))
+        return _demo(config_file, sets, options, _Pace(seconds, speed, seed, full))
     except KeyboardInterrupt:
         return 0  # before there was anything to stop
 
@@ -59,6 +65,7 @@ class _Pace(NamedTuple):
     seconds: float | None
     speed: float
     seed: int
+    full: bool
 
 
 def _demo(file: ConfigFile, sets: Sets, options: Mapping[str, tuple[str, Any]], pace: _Pace) -> int:

@@ -53,6 +53,7 @@ class Demo:
     engine: Any = None
     sent: int = 0
     live: bool = False
+    address: tuple[str, int] | None = None  # where the page and the metrics are
     stuck: set[Any] = field(default_factory=set)
 
     def fail(self, why: str) -> None:
@@ -149,6 +150,8 @@ async def _with_kafka(demo: Demo, broker: Any) -> None:
         asyncio.ensure_future(_part(demo, "Kafka", _guard_broker(demo, broker))),
         asyncio.ensure_future(_part(demo, "the table", _watch(demo))),
     ]
+    if demo.wish.full:
+        parts.append(asyncio.ensure_future(_part(demo, "monitoring", _monitor(demo))))
     await demo.until.wait()
     # without Kafka the worker tries for long to save what it has, which nobody needs here
     patience_s = STOP_PATIENCE_S if not demo.failure else STOP_PATIENCE_FAILED_S
@@ -190,6 +193,7 @@ async def _work(demo: Demo, told: Any) -> None:
             demo.fail(str(error))
             return None
         demo.engine = engine
+        demo.address = served.address
         demo.show.address(*served.address)
         return _Cleanup(served.close)
 
@@ -233,6 +237,23 @@ async def _guard_broker(demo: Demo, broker: Any) -> None:
         if not broker.running:
             raise DemoError(f"Kafka died (exit code {broker.exit_code}); start the demo again")
         await _pause(demo, LOOK_S)
+
+
+async def _monitor(demo: Demo) -> None:
+    """Run Prometheus and Alertmanager beside the worker, once it listens."""
+    from stream.demo.monitoring import Monitoring  # noqa: PLC0415 - few demos need it
+
+    while demo.address is None and not demo.until.is_set():
+        await _pause(demo, LOOK_S / 4)
+    if demo.address is None:
+        return
+    host, port = demo.address
+    monitoring = Monitoring(demo.show.note)
+    try:
+        await asyncio.to_thread(monitoring.start, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        await demo.until.wait()
+    finally:
+        await asyncio.to_thread(monitoring.stop)
 
 
 async def _watch(demo: Demo) -> None:

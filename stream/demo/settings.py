@@ -26,6 +26,7 @@ class DemoWish:
     seconds: float | None
     speed: float
     seed: int
+    full: bool  # Prometheus and Alertmanager as well
     port_chosen: bool  # the port was named by somebody: then no other one will do
 
 
