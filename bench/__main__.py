@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bare, breakdown, faust_per_event, full_job, latency, restart, scrape
+from bench import bare, breakdown, faust_per_event, full_job, latency, replay, restart, scrape
 from bench.child import ROOT, BenchError
 from bench.figures import Throughput, percentile
 from bench.full_job import FullJob
@@ -26,6 +26,7 @@ from bench.report import (
     FAUST,
     FULL_10,
     FULL_1000,
+    REPLAY,
     SCRAPED_10,
     SCRAPED_1000,
     Bound,
@@ -44,9 +45,10 @@ QUESTIONS = {
     "e": "latency to /metrics",
     "f": "scrape times, and what scraping costs a catch-up",
     "g": "restart and memory with 100,000 open calls",
+    "r": "replay of the topic",
     "p": "where the worker's time goes (not part of the default)",
 }
-DEFAULT = "a,b,c,d,e,f,g"
+DEFAULT = "a,b,c,d,e,f,g,r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Variant:
 
 VARIANTS = (
     Variant(BARE, "a", 10, bare.run),
-    Variant(FULL_10, "cdf", 10, full_job.run),
+    Variant(FULL_10, "cdfr", 10, full_job.run),
+    Variant(REPLAY, "r", 10, replay.run),
     Variant(SCRAPED_10, "f", 10, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
     Variant(FULL_1000, "df", 1_000, full_job.run),
     Variant(SCRAPED_1000, "f", 1_000, lambda setting, topic: full_job.run(setting, topic, scraped=True)),

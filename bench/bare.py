@@ -5,7 +5,6 @@ give such a loop a fifth more.
 """
 
 import asyncio
-import gc
 import sys
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from bench.child import Child, ProgressWriter, python, read_progress
 from bench.figures import Throughput, throughput
 from bench.setting import Setting, Topic
 from schemas import Rejected, decode
+from stream.garbage import spare_the_collector
 
 TIMEOUT_S = 600.0
 _BUCKET_MS = 5_000
-_GC_THRESHOLDS = (200_000, 50, 50)
 
 
 def run(setting: Setting, topic: Topic) -> Throughput:
@@ -39,9 +38,7 @@ async def _loop(servers: str, topic: str, partitions: int, events: int, file: Pa
     await consumer.start()
     consumer.assign([TopicPartition(topic, number) for number in range(partitions)])
     counts: dict[tuple[str | None, int, int], int] = {}
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    spare_the_collector()
     seen = 0
     while seen < events:
         for records in (await consumer.getmany(timeout_ms=1_000)).values():

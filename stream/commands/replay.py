@@ -204,10 +204,12 @@ class _Run:
 
     def run(self) -> tuple[dict[str, Any], str]:
         """Replay everything; return the summary, and what was written."""
-        from stream.replay import Replay, summary  # noqa: PLC0415 - start fast
+        from stream.garbage import spare_the_collector  # noqa: PLC0415 - start fast
+        from stream.replay import Replay, summary  # noqa: PLC0415
 
         with ExitStack() as stack:
             show, feeds = self._open(stack)
+            spare_the_collector()
             replay = Replay(
                 feeds,
                 board_rules(self.settings, by_arrival=self.job.by_arrival),

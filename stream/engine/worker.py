@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from stream.engine.engine_settings import EngineSettings
 from stream.engine.last_resort import EXIT_FAILED, LoopGuard, leave_within, nothing_unheard
 from stream.engine.logs import set_up_logging
 from stream.engine.topics import TopicsUnfitError, wait_for_topics
+from stream.garbage import spare_the_collector
 
 log = logging.getLogger("callgauge")
 
@@ -26,7 +26,6 @@ EXIT_CONFIGURATION: Final = 2
 LAST_LOOK_S: Final = 3.0  # for why Kafka failed, before the process ends because of it
 FAILED_STOP_TIMEOUT_S: Final = 5.0  # nothing is saved after a failure: only what hangs takes longer
 FAILED_END_TIMEOUT_S: Final = 15.0  # from the failure until the process must be gone, whatever hangs
-_GC_THRESHOLDS: Final = (200_000, 50, 50)  # the defaults cost a fifth of the throughput of aiokafka's loops
 
 Exporter = Callable[[Engine], Awaitable[Any]]
 
@@ -137,9 +136,7 @@ async def _start(engine: Engine) -> None:
     except BaseException as error:  # noqa: BLE001 - whatever it is, it ends the process
         engine.fail(error)
         return
-    gc.collect()
-    gc.freeze()  # what lives as long as the process need not be looked at again
-    gc.set_threshold(*_GC_THRESHOLDS)
+    spare_the_collector()
 
 
 async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: float) -> bool:

@@ -26,6 +26,8 @@ _SOURCE: Final = re.compile(
     r"kafka:(?P<topic>[A-Za-z0-9._-]{1,249})(?:@(?P<first>[^@]*?)\.\.(?P<last>[^@]*))?\Z"
 )
 FETCH_BYTES: Final = 1_048_576  # of one partition, read ahead
+# A broker answers one fetch after the other: one that waits at the end of a partition would hold up all the others.
+FETCH_WAIT_MS: Final = 20
 POLL_MS: Final = 1_000
 # A broker that says nothing for so long is not going to; elections and restarts take less.
 SILENCE_MAX_S: Final = 60.0
@@ -125,6 +127,7 @@ class KafkaHistory:
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             **self._access.client_options(),
         )
         topic = self._span.topic
@@ -176,6 +179,14 @@ class KafkaHistory:
         found = await self._consumer.offsets_for_times(dict.fromkeys(otherwise, bound.at_ms))
         return {tp: ends[tp] if found.get(tp) is None else found[tp].offset for tp in otherwise}
 
+    def done_with(self, tp: Any) -> None:
+        """Fetch nothing more of a partition."""
+
+        async def pause() -> None:  # the client wants a running loop
+            self._consumer.pause(tp)
+
+        self._runner.run(pause())
+
     def fetch(self, tp: Any) -> tuple[Sequence[Record], int]:
         """Return what a partition has next, possibly nothing, and the position after it."""
         return self._runner.run(self._fetch(tp))
@@ -218,4 +229,5 @@ class KafkaFeed:
                     f"kafka:{self._tp.topic}[{self.partition}]: nothing came for {SILENCE_MAX_S:.0f} s at offset "
                     f"{self._position}; see to the broker, then go on with --resume"
                 )
+        self._history.done_with(self._tp)
         return ()
