@@ -81,8 +81,8 @@ def check_end(place: Place, applied_offset: int, bounds: LogBounds, table_topic:
     """Make sure that a state is one of this log. Raises OtherLogError."""
     if applied_offset >= bounds.end:
         raise OtherLogError(
-            f"{place} ends at offset {bounds.end}, but its checkpoint has counted up to {applied_offset}: it was deleted "
-            "and made again, or lost records; to count it from its beginning, delete the topic "
+            f"{place} ends at offset {bounds.end}, but its checkpoint has counted up to {applied_offset}: it was "
+            "deleted and made again, or lost records; to count it from its beginning, delete the topic "
             f"{table_topic}, and see docs/reliability.md"
         )
 

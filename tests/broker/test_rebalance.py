@@ -264,7 +264,7 @@ def test_a_topic_that_was_deleted_and_made_again_ends_the_worker_with_one_line(
 
     wait_until("it ends", lambda: worker.process.poll() is not None)
     assert worker.process.returncode == 1, worker.log()
-    assert "was deleted and made again" in worker.complaints()[0]
+    assert "was deleted and made again" in worker.complaints()[0], worker.log()
 
 
 # --- two with one name -----------------------------------------------------------------------------------------------
