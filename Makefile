@@ -13,6 +13,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_ARGS ?=
+# Most tests wait for processes of their own, so a few more than cores
+TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo check lint test display properties simulate-faults sabotage bench generate mutate-rules lock clean
@@ -53,7 +55,7 @@ lint: $(VENV)/.dev
 # The core and the schemas first, with their branches (100 %, but for what Hypothesis may not draw); then all the rest, without the cost of measuring that.
 test: dev display
 	$(BIN)/python -m pytest tests/core tests/schemas --cov --cov-fail-under=99 --durations=0 --durations-min=5
-	$(BIN)/python -m pytest --ignore=tests/core --ignore=tests/schemas
+	$(BIN)/python -m pytest --ignore=tests/core --ignore=tests/schemas --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
 DISPLAY := tests/dashboards/display
 display: $(DISPLAY)/node_modules/.installed

@@ -25,6 +25,7 @@ hypothesis.settings.register_profile(
     "ci", max_examples=500, deadline=None, derandomize=True, database=None, print_blob=True
 )
 hypothesis.settings.register_profile("nightly", max_examples=20_000, deadline=None, print_blob=True)
+MISSING = (ExtraMissingError, JarFetchError, JavaMissingError, JavaTooOldError)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if IN_CI else "dev")
 hypothesis.settings.load_profile(PROFILE)
 
@@ -38,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "ignore:(read|open)_text is deprecated:DeprecationWarning:"
         r"(kafka\.protocol\.schemas\.load_json|importlib\.resources\._legacy)",
     )
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(BrokerOfTheRun())
     if config.getoption("hypothesis_seed", None) is None and PROFILE != "ci":
         config.option.hypothesis_seed = str(random.SystemRandom().getrandbits(32))
 
@@ -48,19 +51,65 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"hypothesis profile {PROFILE}, " + (f"--hypothesis-seed={seed}" if seed else "derandomized")
 
 
+class SharedKafka:
+    """The run's broker, seen from one of several test processes."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        """Know where it is."""
+        self.bootstrap_servers = bootstrap_servers
+
+
+class BrokerOfTheRun:
+    """With several test processes: one broker for them all, started by the first one that is asked for."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._broker: EmbeddedKafka | None = None
+        self._missing = ""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a test process of pytest-xdist where the broker is."""
+        if self._broker is None and not self._missing:
+            broker = EmbeddedKafka()
+            try:
+                broker.start()
+                self._broker = broker
+            except MISSING as error:
+                self._missing = str(error)
+        node.workerinput["no_kafka"] = self._missing
+        node.workerinput["kafka"] = self._broker.bootstrap_servers if self._broker is not None else ""
+
+    def pytest_unconfigure(self) -> None:
+        """Stop it after the last test."""
+        if self._broker is not None:
+            self._broker.stop()
+
+
+def without_broker(why: str) -> None:
+    """Skip, and where CI=true fail."""
+    if IN_CI:
+        pytest.fail(f"no embedded Kafka, and CI=true: {why}")
+    pytest.skip(f"NO EMBEDDED KAFKA, TESTS WITH A BROKER ARE NOT RUN: {why}")
+
+
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[EmbeddedKafka]:
+def kafka(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka | SharedKafka]:
     """Lend the run's broker. Skips without Java or jars, which fails where CI=true.
 
     Tests must not stop it, and share it: take topic names and application ids from `unique_name`.
     """
+    shared = getattr(request.config, "workerinput", None)
+    if shared is not None:
+        if not shared["kafka"]:
+            without_broker(shared["no_kafka"])
+        yield SharedKafka(shared["kafka"])
+        return
     broker = EmbeddedKafka()
     try:
         broker.start()
-    except (ExtraMissingError, JarFetchError, JavaMissingError, JavaTooOldError) as error:
-        if IN_CI:
-            pytest.fail(f"no embedded Kafka, and CI=true: {error}")
-        pytest.skip(f"NO EMBEDDED KAFKA, TESTS WITH A BROKER ARE NOT RUN: {error}")
+    except MISSING as error:
+        without_broker(str(error))
     yield broker
     broker.stop()
 
