@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,7 +74,9 @@ class BrokerOfTheRun:
         if self._broker is None and not self._missing:
             broker = EmbeddedKafka()
             try:
-                broker.start()
+                with warnings.catch_warnings():  # outside of a test the filters for it do not hold
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    broker.start()
                 self._broker = broker
             except MISSING as error:
                 self._missing = str(error)

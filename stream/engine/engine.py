@@ -19,8 +19,9 @@ from stream.clock import monotonic_s, wall_ms
 from stream.core.board import MAGIC as BOARD_MAGIC
 from stream.core.board import take_snapshot
 from stream.core.calls import MAGIC as CALLS_MAGIC
+from stream.core.checkpoint import CheckpointError
 from stream.core.rules import Clock
-from stream.core.slots import StateTooLargeError
+from stream.core.slots import Found, StateTooLargeError
 from stream.core.snapshot import PipelineView, Snapshot
 from stream.core.tally import add_up
 from stream.engine.app import App, make_app
@@ -31,7 +32,7 @@ from stream.engine.checkpoints import RECORD_BYTES_MAX, CheckpointTable
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.holes import NOT_SOUGHT
 from stream.engine.owned import Owned
-from stream.engine.restore import RestoreError
+from stream.engine.restore import LogBounds, OtherLogError, RestoreError
 from stream.engine.shell import Shell
 from stream.engine.signs import ENDS_SHARE, Moment, signs_of
 from stream.engine.tails import tail_reader
@@ -43,13 +44,23 @@ log = logging.getLogger("callgauge")
 WATCH_INTERVAL_S: Final = 0.5
 SAVER_STEP_S: Final = 0.1
 SAVING_SHARE: Final = 0.1  # of the time, at most
+# A broker that has just come back may not know yet how far its log is confirmed: a log that ends before its state is
+# asked again for some seconds before that is believed.
+SHORT_END_LOOKS: Final = 5
+SHORT_END_PAUSE_S: Final = 2.0
 
 
 class EngineError(Exception):
     """The engine cannot go on; the message is the line for the operator."""
 
 
-TOLD: Final = (EngineError, PartEndedError, RestoreError, StateTooLargeError)  # by their own line
+TOLD: Final = (
+    CheckpointError,
+    EngineError,
+    PartEndedError,
+    RestoreError,
+    StateTooLargeError,
+)  # by their own line
 
 
 def _line_of(error: BaseException) -> str:
@@ -78,6 +89,7 @@ class Engine:
         self._watchdog = Watchdog()
         self._replaced_told = 0
         self._reader_turns = 0
+        self._short_ends: set[TP] = set()  # that ended before what was counted, the last time
         self._ends: dict[TP, int] = {}  # of the logs, as of the last time that somebody asked the broker
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
@@ -215,11 +227,11 @@ class Engine:
     async def _restore(self, shell: Shell[Any]) -> None:
         consumer, generation = self.consumer, self.app.consumer_generation_id
         tps = sorted(tp for tp in consumer.assignment() if tp.topic == shell.topic)
-        bounds = await consumer.bounds(tps)
         found = await shell.table.read([tp.partition for tp in tps])
+        bounds = await consumer.bounds(tps)  # after the states: what they have counted is in the logs by then
         restored: dict[int, Owned[Any]] = {}
         for tp in tps:
-            restored[tp.partition] = shell.restore(tp.partition, found.pop(tp.partition), bounds[tp])
+            restored[tp.partition] = await self._restore_one(shell, tp, found.pop(tp.partition), bounds[tp])
             restored[tp.partition].holes.rewound(NOT_SOUGHT)
             await asyncio.sleep(0)  # heartbeats and HTTP between two large states
         if self.app.consumer_generation_id != generation:
@@ -227,6 +239,17 @@ class Engine:
         shell.drop_all()
         shell.owned.update(restored)
         self._spread(shell)
+
+    async def _restore_one(self, shell: Shell[Any], tp: TP, found: Found, bounds: LogBounds) -> Owned[Any]:
+        """Restore a partition; a log that ends before its state is asked a few times more before that is believed."""
+        for _ in range(SHORT_END_LOOKS):
+            try:
+                return shell.restore(tp.partition, found, bounds)
+            except OtherLogError as error:
+                log.warning("%s; asking again", error)
+            await asyncio.sleep(SHORT_END_PAUSE_S)
+            bounds = (await self.consumer.bounds([tp]))[tp]
+        return shell.restore(tp.partition, found, bounds)
 
     def _spread(self, shell: Shell[Any]) -> None:
         """Give every partition its own moment, so that the loop is never blocked for long."""
@@ -360,20 +383,31 @@ class Engine:
             await asyncio.sleep(self.settings.stall_timeout_s / ENDS_SHARE)
             await self.consumer.answers()
             self._reader_turns += 1
-            tps = [TP(*owned.place) for shell in self._shells for owned in shell.owned.values()]
-            if tps:
-                self._ends.update(await self.consumer.ends(tps))
-            for shell in self._shells:
-                for owned in shell.owned.values():
-                    self._refuse_an_end_before_us(owned)
+            counted = {
+                TP(*owned.place): owned.stage.applied_offset + 1
+                for shell in self._shells
+                for owned in shell.owned.values()
+            }
+            if counted:
+                self._ends.update(await self.consumer.ends(list(counted)))
+            for tp, next_offset in counted.items():
+                self._refuse_an_end_before_us(tp, next_offset)
 
-    def _refuse_an_end_before_us(self, owned: Owned[Any]) -> None:
-        end, next_offset = self._ends.get(TP(*owned.place)), owned.stage.applied_offset + 1
-        if end is not None and end < next_offset:
+    def _refuse_an_end_before_us(self, tp: TP, next_offset: int) -> None:
+        """End when a log ends before what was counted when it was asked, twice in a row.
+
+        Once is no proof: a broker that has just come back may not know yet how far its log is confirmed.
+        """
+        end = self._ends.get(tp)
+        if end is None or end >= next_offset:
+            self._short_ends.discard(tp)
+        elif tp not in self._short_ends:
+            self._short_ends.add(tp)
+        else:
             raise EngineError(
-                f"{owned.place} ends at offset {end}, but is counted up to {next_offset}: it was deleted and made "
-                "again, or lost records. What is in it now has offsets that are counted already; to count it from its "
-                "beginning, delete the checkpoint topics too"
+                f"{tp.topic}[{tp.partition}] ends at offset {end}, but is counted up to {next_offset}: it was "
+                "deleted and made again, or lost records. What is in it now has offsets that are counted already; to "
+                "count it from its beginning, delete the checkpoint topics too"
             )
 
     # --- where the partitions stand -------------------------------------------------------------------------

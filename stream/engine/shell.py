@@ -183,10 +183,11 @@ class Shell(ABC, Generic[StageT]):
         place, table = Place(self.topic, partition), self.table
         where = Place(table.topic, partition)
         stage, slot, refused = newest(found, lambda data: self.load(data, partition), where)
+        if stage is not None:
+            check_end(place, stage.applied_offset, bounds, table.topic)
         self.refused += refused
         table.restored(partition, slot)
         if stage is not None:
-            check_end(place, stage.applied_offset, bounds, table.topic)
             if refused:
                 log.error("%s: going on from the checkpoint at offset %d", place, stage.applied_offset)
             owned = Owned(place, stage, bounds.end, saved_offset=stage.applied_offset)
