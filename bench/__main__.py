@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bare, breakdown, faust_per_event, full_job, latency, replay, restart, scrape
+from bench import bare, breakdown, faust_per_event, full_job, latency, pages, replay, restart, scrape
 from bench.child import ROOT, BenchError
 from bench.figures import Throughput, percentile
 from bench.full_job import FullJob
@@ -29,6 +29,7 @@ from bench.report import (
     REPLAY,
     SCRAPED_10,
     SCRAPED_1000,
+    WATCHED_10,
     Bound,
     Number,
     Results,
@@ -45,10 +46,11 @@ QUESTIONS = {
     "e": "latency to /metrics",
     "f": "scrape times, and what scraping costs a catch-up",
     "g": "restart and memory with 100,000 open calls",
+    "h": "what 200 open wall pages cost a catch-up",
     "r": "replay of the topic",
     "p": "where the worker's time goes (not part of the default)",
 }
-DEFAULT = "a,b,c,d,e,f,g,r"
+DEFAULT = "a,b,c,d,e,f,g,h,r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ class Variant:
 
 VARIANTS = (
     Variant(BARE, "a", 10, bare.run),
-    Variant(FULL_10, "cdfr", 10, full_job.run),
+    Variant(FULL_10, "cdfhr", 10, full_job.run),
     Variant(REPLAY, "r", 10, replay.run),
+    Variant(WATCHED_10, "h", 10, lambda setting, topic: full_job.run(setting, topic, watched=True)),
     Variant(SCRAPED_10, "f", 10, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
     Variant(FULL_1000, "df", 1_000, full_job.run),
     Variant(SCRAPED_1000, "f", 1_000, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
@@ -142,6 +145,8 @@ def _measure(setting: Setting, letters: set[str], results: Results) -> None:
             results.numbers += _numbers_of_scrapes(queues, limit_s, scrape.run(setting, queues))
     if "g" in letters:
         results.numbers += _numbers_of_restart(setting.sizes.open_calls, restart.run(setting))
+    if "h" in letters:
+        results.numbers.append(_number_of_pages(pages.run(setting)))
     if "p" in letters:
         results.numbers += breakdown.run(setting, setting.topic(10))
 
@@ -156,7 +161,15 @@ def _numbers_of_jobs(jobs: dict[str, list[FullJob]]) -> list[Number]:
             Number(f"{name}: CPU of an event, last third / first", middle.late_by_early, ""),
             Number(f"{name}: memory at the end", middle.rss_bytes / 1e6, "MB"),
         ]
+        if ages_s := [age_s for run in runs for age_s in run.page_ages_s]:
+            numbers.append(Number(f"{name}: snapshot to page, p50", percentile(ages_s, 0.5), "s"))
     return numbers
+
+
+def _number_of_pages(ages_s: list[float]) -> Number:
+    what = f"live at 1,000 events/s, {pages.PAGES} pages: snapshot to page, p99"
+    detail = f"{len(ages_s)} messages, largest {max(ages_s):.2f} s"
+    return Number(what, percentile(ages_s, 0.99), "s", Bound(at_most=1), detail)
 
 
 def _numbers_of_latency(found: latency.Latency) -> list[Number]:

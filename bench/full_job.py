@@ -2,7 +2,8 @@
 
 The real worker, from nothing, over the whole topic: decode, the full fold, both stages, publications,
 checkpoints. From the first publication with events to the last one before the end; every run is checked to
-have counted every event. `scraped`: somebody asks for /metrics every second meanwhile.
+have counted every event. `scraped`: somebody asks for /metrics every second meanwhile; `watched`: 200 wall pages
+are open.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from bench.child import BenchError
 from bench.figures import Throughput, late_by_early, throughput
+from bench.pages import open_pages
 from bench.setting import Setting, Topic
 from bench.worker import Worker
 
@@ -27,12 +29,17 @@ class FullJob:
     late_by_early: float  # CPU for an event in the last third against the first
     threads: tuple[float, ...]  # CPU us for an event, by thread, the largest first
     rss_bytes: int
+    page_ages_s: tuple[float, ...] = ()  # how old each snapshot was when an open page had read it
 
 
-def run(setting: Setting, topic: Topic, *, scraped: bool = False) -> FullJob:
+def run(setting: Setting, topic: Topic, *, scraped: bool = False, watched: bool = False) -> FullJob:
     """Measure one pass over the topic."""
+    ages_s: list[float] = []
     with Worker(setting, topic.name) as worker:
-        with _scraping(worker) if scraped else contextlib.nullcontext():
+        with (
+            _scraping(worker) if scraped else contextlib.nullcontext(),
+            open_pages(setting, worker, ages_s) if watched else contextlib.nullcontext(),
+        ):
             worker.watch_until_saved(topic.events, TIMEOUT_S)
         worker.check_all_counted(topic.events)
         worker.stop()
@@ -43,6 +50,7 @@ def run(setting: Setting, topic: Topic, *, scraped: bool = False) -> FullJob:
             late_by_early(progress, worker.cpu),
             _threads(worker, measured, progress[-1].at_ms),
             worker.rss_bytes,
+            tuple(ages_s),
         )
 
 

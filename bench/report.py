@@ -11,6 +11,7 @@ BARE, FAUST = "bare aiokafka loop", "Faust, one event at a time"
 FULL_10, FULL_1000 = "full job, 10 queues", "full job, 1,000 queues"
 REPLAY = "replay"
 SCRAPED_10, SCRAPED_1000 = f"{FULL_10}, scraped", f"{FULL_1000}, scraped"
+WATCHED_10 = f"{FULL_10}, 200 pages open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ COMPARISONS = (
     Comparison("CPU of an event, 1,000 / 10 queues", FULL_10, FULL_1000, True, Bound(at_most=1.3)),
     Comparison("time of an event, 1,000 / 10 queues", FULL_10, FULL_1000, False, Bound(at_most=1.3)),
     Comparison("time of an event scraped / not, 10 queues", FULL_10, SCRAPED_10, False, Bound(at_most=1.05)),
+    Comparison("time of an event, 200 pages open / none", FULL_10, WATCHED_10, False, Bound(at_most=1.05)),
+    Comparison("CPU of an event, 200 pages open / none", FULL_10, WATCHED_10, True, Bound(at_most=1.05)),
     Comparison(
         "time of an event scraped / not, 1,000 queues", FULL_1000, SCRAPED_1000, False, Bound(at_most=1.05)
     ),

@@ -16,7 +16,6 @@ import logging
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -30,6 +29,7 @@ LISTENERS_MAX: Final = 400
 TAKEN_WITHIN_S: Final = 10.0  # TCP sends again for longer, but a page polls after two seconds of silence
 RETRY_MS: Final = 2_000
 GZIP_LEVEL: Final = 1
+PACKED_AT_ONCE_BYTES_MAX: Final = 65_536  # some 20 queues, and a millisecond
 
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, no time, any system
 _HEADERS: Final = {
@@ -110,7 +110,9 @@ class BoardStream:
             while self._listeners:
                 board = await self._latest()
                 if self._message is None or board is not self._message.board:
-                    self._message = await asyncio.to_thread(partial(_message, board))
+                    # Where the loop is busy, each turn of it that is waited for costs more than packing a small board.
+                    large = len(board) > PACKED_AT_ONCE_BYTES_MAX
+                    self._message = await asyncio.to_thread(_message, board) if large else _message(board)
                     self._wake()
                 await asyncio.sleep(max(SEND_EVERY_S, self._listeners / SENDS_PER_S_MAX))
         except Exception:

@@ -133,8 +133,9 @@ def test_a_listener_that_does_not_read_holds_up_nobody_and_is_cut_off(monkeypatc
         assert silent.head
         stream = stream_of(running)
         wait_until("both listen", lambda: stream._listeners == 2)
-        seen = []
+        seen, end_s = [], monotonic_s() + DEADLINE_S
         while stream._listeners == 2:
+            assert monotonic_s() < end_s, "the silent one was never cut off"
             seen.append(number(reader.message()))
         seen.append(number(reader.message()))
 

@@ -44,10 +44,10 @@ class Centre:
         assert done.returncode == code, done.stderr.decode()
         return done
 
-    def worker(self) -> "Worker":
-        """Start a worker on a free port and wait until it listens."""
+    def worker(self, port: str = "0") -> "Worker":
+        """Start a worker, on a free port unless one is given, and wait until it listens."""
         process = subprocess.Popen(
-            self.command("worker", "--port", "0"),
+            self.command("worker", "--port", port),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
