@@ -8,6 +8,7 @@ import sys
 import jsonschema
 import pytest
 
+from stream.commands.replay import STEP
 from stream.kafka.properties import RECORD_BYTES_MAX
 from stream.settings import Settings
 from stream.settings.keys import environment_name, known_keys
@@ -53,18 +54,19 @@ def test_the_schema_refuses_a_key_that_compose_does_not_know():
 
 
 def test_everything_that_was_promised_is_there():
-    """Kafka, topics, worker, simulator on demand, Prometheus, Alertmanager, Grafana."""
+    """Kafka, topics, worker, Prometheus, Alertmanager, Grafana; on demand a simulator, and a store for history."""
     assert set(services()) == {
         "kafka",
         "topics",
         "worker",
         "simulator",
         "prometheus",
+        "prometheus-replay",
         "alertmanager",
         "grafana",
     }
-    assert {name for name, service in services().items() if "profiles" in service} == {"simulator"}
-    assert services()["simulator"]["profiles"] == ["demo"]
+    profiles = {name: service["profiles"] for name, service in services().items() if "profiles" in service}
+    assert profiles == {"simulator": ["demo"], "prometheus-replay": ["replay"]}
 
 
 def test_images_are_pinned_by_version_and_digest():
@@ -72,7 +74,7 @@ def test_images_are_pinned_by_version_and_digest():
     images = [service["image"] for service in services().values() if "build" not in service]
     images += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
-    assert len(images) == 6
+    assert len(images) == 7
     for image in images:
         assert re.fullmatch(r"([a-z]+/)?[a-z]+:v?\d+\.\d+\.\d+[a-z-]*@sha256:[0-9a-f]{64}", image), image
 
@@ -161,7 +163,8 @@ def test_every_volume_is_used():
 
 def test_files_named_on_command_lines_are_mounted():
     """Prometheus and Alertmanager find their configuration where they are told to look."""
-    for name, option in (("prometheus", "--config.file="), ("alertmanager", "--config.file=")):
+    option = "--config.file="
+    for name in ("prometheus", "prometheus-replay", "alertmanager"):
         (path,) = [
             part.removeprefix(option) for part in services()[name]["command"] if part.startswith(option)
         ]
@@ -243,30 +246,48 @@ def test_prometheus_alertmanager_and_grafana_find_each_other():
 
     assert targets == [f"alertmanager:{port_of('alertmanager')}"]
     assert sources["Live"]["url"] == f"http://prometheus:{port_of('prometheus')}"
+    assert sources["Replay"]["url"] == f"http://prometheus-replay:{port_of('prometheus-replay')}"
     assert sources["Alertmanager"]["url"] == f"http://alertmanager:{port_of('alertmanager')}"
-    for name in ("prometheus", "alertmanager", "grafana"):
+    for name in ("prometheus", "prometheus-replay", "alertmanager", "grafana"):
         assert f"http://127.0.0.1:{port_of(name)}/" in services()[name]["healthcheck"]["test"][-1]
 
 
-def test_grafana_loads_the_dashboards_and_the_data_source_that_they_ask_for():
-    """With the scrape interval of which it makes the span of rates."""
+def test_grafana_loads_the_dashboards_and_the_data_sources_that_they_ask_for():
+    """With the scrape interval of which it makes the span of rates; in a replay, its step."""
     (provider,) = load("grafana/provisioning/dashboards/callgauge.yml")["providers"]
-    (live,) = [
-        one
-        for one in load("grafana/provisioning/datasources/callgauge.yml")["datasources"]
-        if one["type"] == "prometheus"
-    ]
+    sources = {
+        one["uid"]: one for one in load("grafana/provisioning/datasources/callgauge.yml")["datasources"]
+    }
+    live, replay = sources["callgauge-live"], sources["callgauge-replay"]
 
     assert mounts("grafana")[provider["options"]["path"]][0] == "./grafana/dashboards"
     assert mounts("grafana")["/etc/grafana/provisioning"][0] == "./grafana/provisioning"
     for name in NAMES:
         current = variables(name)["datasource"]["current"]
-        assert (current["text"], current["value"]) == (live["name"], live["uid"])
+        first = replay if name == "replay" else live
+        assert (current["text"], current["value"]) == (first["name"], first["uid"])
     assert (
         live["jsonData"]["timeInterval"]
         == load("grafana/prometheus/prometheus.yml")["global"]["scrape_interval"]
     )
-    assert (provider["allowUiUpdates"], provider["disableDeletion"], live["editable"]) == (False, True, False)
+    assert replay["jsonData"]["timeInterval"] == STEP
+    assert [source["type"] for source in (live, replay)] == ["prometheus"] * 2
+    assert [uid for uid, source in sources.items() if source.get("isDefault")] == [live["uid"]]
+    assert (provider["allowUiUpdates"], provider["disableDeletion"]) == (False, True)
+    assert not any(source["editable"] for source in sources.values())
+
+
+def test_the_prometheus_for_history_only_receives():
+    """It scrapes nothing, has no rules, and calls nobody: what is replayed pages nobody."""
+    config = load("grafana/prometheus/prometheus-replay.yml")
+    command = services()["prometheus-replay"]["command"]
+
+    assert config.keys() == {"storage"}
+    assert "--web.enable-remote-write-receiver" in command
+    assert "--web.enable-remote-write-receiver" not in services()["prometheus"]["command"]
+    assert mounts("prometheus-replay")["/prometheus"] == ("prometheus-replay-data", True)
+    kept = f"--storage.tsdb.retention.time={config['storage']['tsdb']['out_of_order_time_window']}"
+    assert kept in command, "what is taken is kept"
 
 
 # callgauge in the containers

@@ -11,7 +11,7 @@ import promql_parser
 
 ROOT = Path(__file__).parents[2]
 DIRECTORY = ROOT / "grafana" / "dashboards"
-NAMES = ("wall", "queues", "shift", "processor")
+NAMES = ("wall", "queues", "shift", "processor", "replay")
 VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 # Of Grafana itself: a span of at least four scrapes.
 BUILT_IN = {"__rate_interval"}

@@ -96,7 +96,6 @@ def test_every_exported_figure_is_on_a_dashboard_or_deliberately_not():
         "callcenter_contacts_abandoned_short_total",  # abandonment says it
         "callcenter_contacts_expired_total",  # a fault of the feed: alerts and ad-hoc queries
         "callcenter_window_answered_within_target",  # the service level says it
-        "callcenter_window_left",  # shown as rate by reason
         "callcenter_blocked_ratio",  # shown as counts
         "callgauge_build_info",  # on the page / and in the log
         "callgauge_alert_contacts_min",  # of the alert rules only

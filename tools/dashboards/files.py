@@ -6,11 +6,11 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from tools.dashboards import processor, queues, shift, wall
+from tools.dashboards import processor, queues, replay, shift, wall
 
 ROOT = Path(__file__).resolve().parents[2]
 DIRECTORY = ROOT / "grafana" / "dashboards"
-BOARDS = {"wall": wall, "queues": queues, "shift": shift, "processor": processor}
+BOARDS = {"wall": wall, "queues": queues, "shift": shift, "processor": processor, "replay": replay}
 
 
 def _filled(value: Any) -> Any:

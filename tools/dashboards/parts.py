@@ -31,6 +31,9 @@ PURPLE: Final = "#CC79A7"
 PALETTE: Final = (BLUE, ORANGE, VERMILLION, SKY, GREEN, PURPLE)
 
 SOURCE: Final = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
+# Name and uid of the data sources in grafana/provisioning.
+LIVE: Final = ("Live", "callgauge-live")
+REPLAY: Final = ("Replay", "callgauge-replay")
 COLUMNS: Final = 24  # of Grafana's grid
 # What a board says where a figure is absent, and where there is no data at all.
 NO_CALLS: Final = "no calls"
@@ -324,15 +327,16 @@ def _cell(column: Column) -> list[Property]:
     return [*properties, Property("mappings", mappings)]
 
 
-def source_variable() -> Any:
-    """Return ``$datasource``: the live Prometheus, or one with replayed history."""
+def source_variable(first: tuple[str, str]) -> Any:
+    """Return ``$datasource``: the live Prometheus, or one with replayed history; ``first`` is chosen at first."""
+    name, uid = first
     return (
         builders.DatasourceVariable("datasource")
         .label("Data source")
         .type("prometheus")
         .multi(False)
         .include_all(False)
-        .current(dashboard.VariableOption(selected=True, text="Live", value="callgauge-live"))
+        .current(dashboard.VariableOption(selected=True, text=name, value=uid))
     )
 
 
@@ -365,7 +369,15 @@ def window_variable() -> Any:
     return variable.multi(False).include_all(False).current(first)
 
 
-def board(uid: str, title: str, description: str, variables: Sequence[Any], panels: Sequence[Any]) -> Any:
+def board(
+    uid: str,
+    title: str,
+    description: str,
+    variables: Sequence[Any],
+    panels: Sequence[Any],
+    *,
+    source: tuple[str, str] = LIVE,
+) -> Any:
     """Return a dashboard that nobody changes by hand, with links to the others."""
     links = (
         builders.DashboardLink("callgauge")
@@ -387,7 +399,7 @@ def board(uid: str, title: str, description: str, variables: Sequence[Any], pane
         .readonly()
         .timezone("browser")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-        .variables([source_variable(), *variables])
+        .variables([source_variable(source), *variables])
         .link(links)
     )
     for number, panel in enumerate(panels, start=1):
