@@ -383,23 +383,24 @@ class Engine:
             await asyncio.sleep(self.settings.stall_timeout_s / ENDS_SHARE)
             await self.consumer.answers()
             self._reader_turns += 1
+            # noted before asking: records may overtake the answer about their log
             counted = {
                 TP(*owned.place): owned.stage.applied_offset + 1
                 for shell in self._shells
                 for owned in shell.owned.values()
             }
-            if counted:
-                self._ends.update(await self.consumer.ends(list(counted)))
-            for tp, next_offset in counted.items():
-                self._refuse_an_end_before_us(tp, next_offset)
+            # only what is answered now says anything: an end of before, too, lies before what was counted since
+            ends = await self.consumer.ends(list(counted)) if counted else {}
+            self._ends.update(ends)
+            for tp, end in ends.items():
+                self._refuse_an_end_before_us(tp, end, counted[tp])
 
-    def _refuse_an_end_before_us(self, tp: TP, next_offset: int) -> None:
+    def _refuse_an_end_before_us(self, tp: TP, end: int, next_offset: int) -> None:
         """End when a log ends before what was counted when it was asked, twice in a row.
 
         Once is no proof: a broker that has just come back may not know yet how far its log is confirmed.
         """
-        end = self._ends.get(tp)
-        if end is None or end >= next_offset:
+        if end >= next_offset:
             self._short_ends.discard(tp)
         elif tp not in self._short_ends:
             self._short_ends.add(tp)
