@@ -4,6 +4,7 @@
 # make display  Grafana's own code for the tests of the dashboards, where npm is installed
 # make properties  the comparison with the oracle, 2,000 examples each
 # make simulate-faults  100,000 crashes of simulated workers; SIMULATION_SEED=... runs one again
+# make chaos   real workers and a real broker that are killed, frozen and cut off, 15 minutes; CHAOS_ARGS="--seed 1 --minutes 60"
 # make sabotage    breaks a copy in one place at a time: the tests must notice
 # make mutate-rules  change the alert rules in one place at a time: every change must be noticed by their tests
 # make bench   throughput against a bare loop and against Faust one event at a time
@@ -13,11 +14,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO_ARGS ?=
+CHAOS_ARGS ?=
 # Most tests wait for processes of their own, so a few more than cores
 TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo check lint test display properties simulate-faults sabotage bench generate mutate-rules lock clean
+.PHONY: help setup dev demo check lint test display properties simulate-faults chaos sabotage bench generate mutate-rules lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -69,6 +71,9 @@ properties: dev
 
 simulate-faults: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation
+
+chaos: dev
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 sabotage: $(VENV)/.dev
 	$(BIN)/python -m tools.sabotage

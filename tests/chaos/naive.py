@@ -42,11 +42,14 @@ def main(servers: str, total: str) -> None:
             key = "all"
             counts[key] += 1
 
-    @app.timer(0.5)
-    async def tell() -> None:
+    def write() -> None:
         new = Path(total + ".new")
         new.write_text(json.dumps(sum(counts.values())))
         new.replace(total)
+
+    @app.timer(0.5)
+    async def tell() -> None:
+        write()
 
     app.finalize()
     faust.Worker(app, loglevel="error").execute_from_commandline()

@@ -40,11 +40,15 @@ def percentile(spans: Sequence[float], share: float) -> float:
 
 def table(account: Account) -> list[str]:
     """Return the lines of the table of faults, and the sentence above it."""
-    lines = [
+    above = (
         f"Seed {account.seed}, {account.seconds // 60} min {account.seconds % 60} s: {account.records:,} records in the"
         f" topic, {account.windows:,} windows and {account.values:,} values compared,"
-        f" **{len(account.differences)} differing**; {len(account.ended)} ends of workers by themselves;"
-        f" {len(account.violations)} other promises broken; at lag 0 {account.drained_s} s after the last record.",
+        f" **{len(account.differences)} differing**; {len(account.violations)} other promises broken;"
+        f" {len(account.ended)} workers ended by themselves and were started again;"
+        f" {account.drained_s:.1f} s from the last record to the last lag."
+    )
+    lines = [
+        above,
         "",
         "| fault | times | recovery p50 | p99 |",
         "|---|---|---|---|",

@@ -23,6 +23,7 @@ class Answers(list):
         """Have a turn."""
 
     async def ends(self, tps):
+        """Answer, late."""
         end, applied_then = self.pop(0)
         self.owned.stage.applied_offset = applied_then
         return {} if end is None else dict.fromkeys(tps, end)
