@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from stream.commands import config, dead_letters, demo, kafka, replay, send, simulate, topics, worker
+from stream.commands import (
+    backtest,
+    config,
+    dead_letters,
+    demo,
+    kafka,
+    replay,
+    send,
+    simulate,
+    topics,
+    worker,
+)
 from stream.commands.common import say
 
 app = typer.Typer(
@@ -43,5 +54,6 @@ app.command(short_help="Run the processor.")(worker.worker)
 app.command(short_help="Simulate a call centre, to Kafka or to a file.")(simulate.simulate)
 app.command(short_help="Send JSON lines to Kafka.")(send.send)
 app.command(short_help="Put history through the same core.")(replay.replay)
+app.command(short_help="Say what alert rules would have done over history.")(backtest.backtest)
 app.add_typer(dead_letters.app, short_help="Look at what was set aside, and send it again.")
 app.command(short_help="Print the effective configuration.")(config.config)

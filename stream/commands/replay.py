@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -19,23 +19,20 @@ from stream.commands.common import (
     Sets,
     UsageError,
     configuration,
-    existing,
     failing,
     note,
-    progress,
     say,
     say_json,
 )
+from stream.commands.history import KAFKA, SOURCE_HELP, History, check_source, moment_text, parse_step
 from stream.settings import Settings, board_rules
-from stream.settings.spans import parse_span
 
 if TYPE_CHECKING:
-    from stream.replay import Feed, OpenMetricsFiles, RemoteWrite, Replay
+    from stream.replay import OpenMetricsFiles, RemoteWrite, Replay
 
 SHOW_EVERY_BYTES = 1_048_576
 STEP = "60s"
 STATE_FILE = "callgauge-replay.state.json"
-KAFKA = "kafka:"
 _SHOWN_DIGITS = 4
 
 
@@ -66,8 +63,7 @@ def replay(
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="JSON lines (.gz too), - for standard input, or kafka:TOPIC[@FROM..TO]; FROM and TO are offsets, "
-            "or times of records with their zone, like 2026-03-01T00:00:00+01:00.",
+            help=SOURCE_HELP,
         ),
     ] = None,
     *,
@@ -126,27 +122,16 @@ def replay(
         if source is None or to is None:
             raise UsageError("replay needs SOURCE and --to KIND, or --compare A.json B.json")
         settings = configuration(config_file, sets).settings
-        task = Job(source, to, out, by is By.ARRIVAL, _step_ms(step), job, instance, resume, state)
+        task = Job(source, to, out, by is By.ARRIVAL, parse_step(step), job, instance, resume, state)
         task.check(as_json=as_json)
-        counts, written = _Run(task, settings).run()
+        history = History(source, settings, task.saved_ranges())
+        counts, written = _Run(task, settings, history).run()
     if as_json:
         say_json(counts)
     elif out is not None:
         shown = ", ".join(f"{counts[name]} {name}" for name in ("applied", "duplicate", "late", "rejected"))
         say(f"{counts['read']} records: {shown}; {written} are in {out}")
     return 0
-
-
-def _step_ms(text: str) -> int:
-    from stream.replay import STEP_MS_MAX, STEP_MS_MIN  # noqa: PLC0415 - start fast
-
-    try:
-        step_ms = parse_span(text)
-    except ValueError as error:
-        raise UsageError(f"--step {text!r} {error}") from error
-    if not STEP_MS_MIN <= step_ms <= STEP_MS_MAX:
-        raise UsageError(f"--step {text} is out of bounds; 1s to {STEP_MS_MAX // 1_000}s")
-    return step_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +163,17 @@ class Job:
             raise UsageError(
                 "--json needs --out FILE: without it standard output has the summary as its last line"
             )
-        if not self.source.startswith(KAFKA):
-            existing(Path(self.source))
+        check_source(self.source)
+
+    def saved_ranges(self) -> dict[int, tuple[int, int]]:
+        """Return the offsets of the replay that goes on; none for a new one, or one of lines."""
+        from stream.replay import load_state, saved_replay  # noqa: PLC0415 - start fast
+
+        if not self.resume or self.out is None or not self.source.startswith(KAFKA):
+            return {}
+        of_files = self.to is Kind.OPENMETRICS
+        found = saved_replay(Path(self.out)) if of_files else load_state(self.state)["replay"]
+        return {int(partition): (first, end) for partition, (first, end) in found["offsets"].items()}
 
     def described(self, settings: Settings, ranges: dict[int, tuple[int, int]]) -> dict[str, Any]:
         """Return what makes this replay this one: another one may not go on where it stopped."""
@@ -200,7 +194,7 @@ class _Run:
 
     job: Job
     settings: Settings
-    ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+    history: History
 
     def run(self) -> tuple[dict[str, Any], str]:
         """Replay everything; return the summary, and what was written."""
@@ -208,7 +202,7 @@ class _Run:
         from stream.replay import Replay, summary  # noqa: PLC0415
 
         with ExitStack() as stack:
-            show, feeds = self._open(stack)
+            show, feeds = self.history.open(stack)
             spare_the_collector()
             replay = Replay(
                 feeds,
@@ -219,49 +213,8 @@ class _Run:
             write = self._samples if self.job.to.sampled else self._rows
             written = write(replay, lambda: show(replay))
             for start_ms, end_ms in replay.skipped:
-                note(f"no events between {_moment(start_ms)} and {_moment(end_ms)}: not sampled")
+                note(f"no events between {moment_text(start_ms)} and {moment_text(end_ms)}: not sampled")
             return summary(replay.read, replay.tally()), written
-
-    def _open(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
-        from stream.replay import RecordFeed, read_lines  # noqa: PLC0415 - start fast
-
-        if self.job.source.startswith(KAFKA):
-            return self._open_topic(stack)
-        seen = 0
-
-        def on_bytes(count: int) -> None:
-            nonlocal seen
-            seen += count
-
-        size = None
-        if self.job.source != "-" and not self.job.source.endswith(".gz"):
-            size = Path(self.job.source).stat().st_size
-        update = stack.enter_context(progress("bytes read", size))
-        feed = RecordFeed(read_lines(self.job.source, on_bytes))
-        return lambda replay: update(seen, _moment(replay.at_ms)), [feed]
-
-    def _open_topic(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
-        from stream.access import access_of  # noqa: PLC0415 - start fast
-        from stream.replay.kafka_feed import KafkaHistory, parse_source  # noqa: PLC0415
-
-        servers, saved = self.settings.kafka.bootstrap_servers, self._saved_ranges()
-        history = KafkaHistory(servers, access_of(self.settings), parse_source(self.job.source), saved)
-        stack.enter_context(history)
-        self.ranges = history.ranges
-        update = stack.enter_context(progress("records", history.total))
-        return lambda replay: update(replay.read, _moment(replay.at_ms)), [*history.feeds]
-
-    def _saved_ranges(self) -> dict[int, tuple[int, int]] | None:
-        """Return the offsets of the replay that goes on."""
-        from stream.replay import load_state, saved_replay  # noqa: PLC0415 - start fast
-
-        if not self.job.resume or self.job.out is None:
-            return None
-        if self.job.to is Kind.OPENMETRICS:
-            found = saved_replay(Path(self.job.out))
-        else:
-            found = load_state(self.job.state)["replay"]
-        return {int(partition): (first, end) for partition, (first, end) in found["offsets"].items()}
 
     # --- intervals and days --------------------------------------------------------------------------------------
 
@@ -298,7 +251,7 @@ class _Run:
         from stream.replay import Sampler  # noqa: PLC0415 - start fast
 
         sampler = Sampler(self.job.job, self.job.instance, self.settings.alerts)
-        described = self.job.described(self.settings, self.ranges)
+        described = self.job.described(self.settings, self.history.ranges)
         with self._sink(described) as sink, _disk(self.job.out or ""):
             for moment in replay.moments():
                 sink.write(moment.at_ms, sampler.take(replay.snapshot()))
@@ -335,12 +288,6 @@ class _Run:
             after_ms=resumable(path, described) if self.job.resume else -1,
             on_complete=lambda complete_ms: save_state(path, described, complete_ms),
         )
-
-
-def _moment(at_ms: int | None) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415 - start fast
-
-    return "" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _compare(before: Path, after: Path, *, as_json: bool) -> int:

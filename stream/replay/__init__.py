@@ -8,7 +8,7 @@ from stream.replay.lines import read_lines
 from stream.replay.openmetrics import OpenMetricsFiles, saved_replay
 from stream.replay.remote_write import RemoteWrite, posting
 from stream.replay.rows import Rows
-from stream.replay.samples import Sampler
+from stream.replay.samples import Sampler, Samples, Series
 from stream.replay.state import load_state, resumable, save_state
 from stream.replay.summary import summary
 from stream.replay.tables import write_csv, write_parquet
@@ -25,6 +25,8 @@ __all__ = [
     "ReplayError",
     "Rows",
     "Sampler",
+    "Samples",
+    "Series",
     "compare",
     "load_state",
     "posting",

@@ -1,0 +1,86 @@
+"""Where `replay` and `backtest` take history from: a file, standard input, or a topic."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from stream.commands.common import UsageError, existing, progress
+from stream.settings import Settings
+from stream.settings.spans import parse_span
+
+if TYPE_CHECKING:
+    from stream.replay import Feed, Replay
+
+KAFKA: Final = "kafka:"
+STDIN: Final = "-"
+SOURCE_HELP: Final = (
+    "JSON lines (.gz too), - for standard input, or kafka:TOPIC[@FROM..TO]; FROM and TO are offsets, "
+    "or times of records with their zone, like 2026-03-01T00:00:00+01:00."
+)
+
+
+@dataclass(slots=True)
+class History:
+    """A source. ``ranges`` are the offsets of a topic, by partition: those given, or those when it is first opened."""
+
+    source: str
+    settings: Settings
+    ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def open(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
+        """Return what shows how far a replay is, and the feeds. Closed with the stack."""
+        from stream.replay import RecordFeed, read_lines  # noqa: PLC0415 - start fast
+
+        if self.source.startswith(KAFKA):
+            return self._open_topic(stack)
+        seen = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal seen
+            seen += count
+
+        size = None
+        if self.source != STDIN and not self.source.endswith(".gz"):
+            size = Path(self.source).stat().st_size
+        update = stack.enter_context(progress("bytes read", size))
+        feed = RecordFeed(read_lines(self.source, on_bytes))
+        return lambda replay: update(seen, moment_text(replay.at_ms)), [feed]
+
+    def _open_topic(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
+        from stream.access import access_of  # noqa: PLC0415 - start fast
+        from stream.replay.kafka_feed import KafkaHistory, parse_source  # noqa: PLC0415
+
+        servers, saved = self.settings.kafka.bootstrap_servers, self.ranges or None
+        history = KafkaHistory(servers, access_of(self.settings), parse_source(self.source), saved)
+        stack.enter_context(history)
+        self.ranges = history.ranges
+        update = stack.enter_context(progress("records", history.total))
+        return lambda replay: update(replay.read, moment_text(replay.at_ms)), [*history.feeds]
+
+
+def check_source(source: str) -> None:
+    """Refuse a file that is not there. Raises UsageError."""
+    if not source.startswith(KAFKA):
+        existing(Path(source))
+
+
+def parse_step(text: str) -> int:
+    """Return `--step` in ms. Raises UsageError."""
+    from stream.replay import STEP_MS_MAX, STEP_MS_MIN  # noqa: PLC0415 - start fast
+
+    try:
+        step_ms = parse_span(text)
+    except ValueError as error:
+        raise UsageError(f"--step {text!r} {error}") from error
+    if not STEP_MS_MIN <= step_ms <= STEP_MS_MAX:
+        raise UsageError(f"--step {text} is out of bounds; 1s to {STEP_MS_MAX // 1_000}s")
+    return step_ms
+
+
+def moment_text(at_ms: int | None) -> str:
+    """Write a moment for people; nothing for None."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - start fast
+
+    return "" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1_000, UTC):%Y-%m-%d %H:%M} UTC"
