@@ -23,7 +23,18 @@ from stream.demo.table import as_line, as_lines
 from stream.settings import load
 from tools import manual
 
-COMMANDS = ["demo", "kafka", "topics", "worker", "simulate", "send", "replay", "config", "dead-letters"]
+COMMANDS = [
+    "demo",
+    "kafka",
+    "topics",
+    "worker",
+    "simulate",
+    "send",
+    "replay",
+    "backtest",
+    "config",
+    "dead-letters",
+]
 DOCS = Path(__file__).parent.parent / "docs"
 WRONG_USAGE = {
     ("nope",): "callgauge: no such command 'nope'; see callgauge --help",
@@ -40,6 +51,13 @@ WRONG_USAGE = {
         "--to",
         "jso",
     ): "callgauge: invalid value for '--to': 'jso' is not one of 'json', 'csv', ",
+    (
+        "backtest",
+        "none.yml",
+        "e.jsonl",
+    ): "callgauge: none.yml does not exist; name a file of Prometheus rules",
+    ("backtest", "e.jsonl"): "callgauge: missing argument 'SOURCE'; see callgauge backtest --help",
+    ("backtest", "e.jsonl", "nofile"): "callgauge: nofile does not exist; name a file of JSON lines",
     ("send",): "callgauge: missing argument 'FILE'; see callgauge send --help",
     (
         "send",

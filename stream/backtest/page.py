@@ -19,7 +19,7 @@ _TOP: Final = 24
 _TICK_STEPS: Final = tuple(
     timedelta(hours=hours) // timedelta(milliseconds=1) for hours in (1, 3, 6, 12, 24, 72)
 )
-_SEEN_MIN: Final = 1.5  # a page of two minutes in a month would be nothing on a screen
+_SEEN_WIDTH: Final = 1.5  # a page of two minutes in a month would be nothing on a screen
 _STYLE: Final = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1400px; padding: 0 1rem; color: #1b1b1b }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
@@ -146,7 +146,7 @@ class _Scale:
     def bar(self, kind: str, start_ms: int, end_ms: int, y: int, title: str) -> str:
         """Draw a span of time."""
         x = self.x(start_ms)
-        width = max(round(self.x(end_ms) - x, 2), _SEEN_MIN)
+        width = max(round(self.x(end_ms) - x, 2), _SEEN_WIDTH)
         full = kind == "incident"
         top, height = (y, _ROW_HEIGHT) if full else (y + 4, _ROW_HEIGHT - 8)
         return (

@@ -40,7 +40,12 @@ def judged(patterns: list[Pattern], interval_minutes: int) -> "subprocess.Comple
     """Let promtool compare its states at every evaluation with ours."""
     interval_ms = interval_minutes * MINUTE_MS
     rules = [
-        {"alert": f"For{hold}Keep{keep}", "expr": "active > 0", "for": f"{hold}m", "keep_firing_for": f"{keep}m"}
+        {
+            "alert": f"For{hold}Keep{keep}",
+            "expr": "active > 0",
+            "for": f"{hold}m",
+            "keep_firing_for": f"{keep}m",
+        }
         for hold, keep in RULES
     ]
     series = [
@@ -66,7 +71,11 @@ def judged(patterns: list[Pattern], interval_minutes: int) -> "subprocess.Comple
         judge = {"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": [group]}
         (folder / "test.yml").write_text(json.dumps(judge))
         return subprocess.run(
-            [tool("promtool"), "test", "rules", "test.yml"], cwd=folder, capture_output=True, text=True, check=False
+            [tool("promtool"), "test", "rules", "test.yml"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
 
@@ -77,9 +86,19 @@ def padded(pattern: Pattern) -> Pattern:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(PATTERNS, min_size=1, max_size=6), st.sampled_from([1, 2]))
-@example([[True] * STEPS, [True, False] * 12, [True] * 6 + [False] * 5 + [True], [True] * 6 + [False] * 6 + [True]], 1)
+@example(
+    [
+        [True] * STEPS,
+        [True, False] * 12,
+        [True] * 6 + [False] * 5 + [True],
+        [True] * 6 + [False] * 6 + [True],
+    ],
+    1,
+)
 @example([[True] * 4 + [False] * 2 + [True], [True] * 4 + [False] * 3 + [True], [True] * 4 + [False] * 4], 2)
-def test_an_alert_has_the_state_that_prometheus_gives_it(patterns: list[Pattern], interval_minutes: int) -> None:
+def test_an_alert_has_the_state_that_prometheus_gives_it(
+    patterns: list[Pattern], interval_minutes: int
+) -> None:
     """For every `for` and `keep_firing_for`, whole multiples of the interval or not."""
     verdict = judged([padded(pattern) for pattern in patterns], interval_minutes)
 
@@ -88,7 +107,7 @@ def test_an_alert_has_the_state_that_prometheus_gives_it(patterns: list[Pattern]
 
 def test_promtool_would_notice_a_state_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its verdicts would mean nothing."""
-    monkeypatch.setitem(states.__globals__, "episodes", lambda span, points, hold, keep: iter(()))
+    monkeypatch.setitem(states.__globals__, "episodes", lambda *_: iter(()))
 
     assert judged([[True] * STEPS], 1).returncode != 0
 
