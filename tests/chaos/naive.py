@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[2]
 TOPIC, GROUP = "naive-events", "naive"
 PARTITIONS = 4
 KILLS = (0, 4, 10)  # the first shows that it counts right undisturbed
-SPAN_S = 60.0  # the kills are spread over it
+PROGRESS = (300, 2_000)  # events that are counted between two kills
 RATE = 200  # events/s
+LOOK_S = 0.05
 PATIENCE_S = 120.0
 QUIET_S = 8.0  # without a change: it has read everything
 
@@ -38,9 +39,8 @@ def main(servers: str, total: str) -> None:
 
     @app.agent(topic)
     async def count(stream: Any) -> None:
-        async for _ in stream:
-            key = "all"
-            counts[key] += 1
+        async for queue in stream:
+            counts[queue.decode()] += 1
 
     def write() -> None:
         new = Path(total + ".new")
@@ -70,12 +70,11 @@ def _one(folder: Path, seed: int, kills: int) -> dict[str, Any]:
         worker = _start(broker.bootstrap_servers, total)
         feed.start()
         for _ in range(kills):
-            time.sleep(SPAN_S / kills * source.uniform(0.5, 1.5))
+            _await_progress(total, source.randrange(*PROGRESS))
             worker.kill()
             worker.wait()
             worker = _start(broker.bootstrap_servers, total)
-        if not kills:
-            time.sleep(SPAN_S)
+        _await_progress(total, PROGRESS[1])
         sent = feed.stop()
         counted = _settled(total)
         worker.kill()
@@ -91,14 +90,28 @@ def _start(servers: str, total: Path) -> "subprocess.Popen[bytes]":
         )
 
 
+def _count(total: Path) -> int:
+    return json.loads(total.read_text()) if total.exists() else 0
+
+
+def _await_progress(total: Path, events: int) -> None:
+    """Wait until it has counted so many more than when it had restored its table."""
+    deadline_s = monotonic_s() + PATIENCE_S
+    while _count(total) == 0 and monotonic_s() < deadline_s:
+        time.sleep(LOOK_S)
+    begin = _count(total)
+    while _count(total) < begin + events and monotonic_s() < deadline_s:
+        time.sleep(LOOK_S)
+
+
 def _settled(total: Path) -> int:
     """Wait until the count does not change any more."""
     deadline_s, since_s, last = monotonic_s() + PATIENCE_S, monotonic_s(), -1
     while monotonic_s() < deadline_s and (monotonic_s() - since_s < QUIET_S or last < 1):
-        now = json.loads(total.read_text()) if total.exists() else -1
+        now = _count(total)
         if now != last:
             last, since_s = now, monotonic_s()
-        time.sleep(0.2)
+        time.sleep(LOOK_S)
     return last
 
 
@@ -131,7 +144,8 @@ class _Feed:
         began_s = monotonic_s()
         while not self._stop.is_set():
             while self._sent < (monotonic_s() - began_s) * RATE:
-                producer.send(TOPIC, key=None, value=b"1", partition=self._sent % PARTITIONS)
+                queue = b"queue-%d" % (self._sent % PARTITIONS)  # each in one partition, as a table wants it
+                producer.send(TOPIC, key=queue, value=queue, partition=self._sent % PARTITIONS)
                 self._sent += 1
             time.sleep(0.01)
         producer.flush()
