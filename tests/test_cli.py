@@ -32,6 +32,7 @@ COMMANDS = [
     "send",
     "replay",
     "backtest",
+    "report",
     "config",
     "dead-letters",
 ]
@@ -58,6 +59,9 @@ WRONG_USAGE = {
     ): "callgauge: none.yml does not exist; name a file of Prometheus rules",
     ("backtest", "e.jsonl"): "callgauge: missing argument 'SOURCE'; see callgauge backtest --help",
     ("backtest", "e.jsonl", "nofile"): "callgauge: nofile does not exist; name a file of JSON lines",
+    ("report", "-"): "callgauge: missing option '--out'; see callgauge report --help",
+    ("report", "nofile", "--out", "x"): "callgauge: nofile does not exist; name a file of JSON lines",
+    ("report", "-", "--out", "no/x"): "callgauge: --out no/x: there is no directory no; make it first",
     ("send",): "callgauge: missing argument 'FILE'; see callgauge send --help",
     (
         "send",

@@ -11,6 +11,7 @@ from stream.commands import (
     demo,
     kafka,
     replay,
+    report,
     send,
     simulate,
     topics,
@@ -55,5 +56,6 @@ app.command(short_help="Simulate a call centre, to Kafka or to a file.")(simulat
 app.command(short_help="Send JSON lines to Kafka.")(send.send)
 app.command(short_help="Put history through the same core.")(replay.replay)
 app.command(short_help="Say what alert rules would have done over history.")(backtest.backtest)
+app.command(short_help="Write history as a page to print.")(report.report)
 app.add_typer(dead_letters.app, short_help="Look at what was set aside, and send it again.")
 app.command(short_help="Print the effective configuration.")(config.config)

@@ -1,10 +1,9 @@
 """`callgauge replay`: history through the same core."""
 
 import hashlib
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +14,6 @@ import typer
 from stream.commands.common import (
     ConfigFile,
     Json,
-    RunError,
     Sets,
     UsageError,
     configuration,
@@ -25,6 +23,7 @@ from stream.commands.common import (
     say_json,
 )
 from stream.commands.history import KAFKA, SOURCE_HELP, History, check_source, moment_text, parse_step
+from stream.commands.outputs import disk, whole_file
 from stream.settings import Settings, board_rules
 
 if TYPE_CHECKING:
@@ -222,11 +221,11 @@ class _Run:
         from stream.replay import Rows  # noqa: PLC0415 - start fast
 
         with Rows(replay.rules) as rows:
-            with _disk("the temporary directory"):
+            with disk("the temporary directory"):
                 for moment in replay.moments():
                     rows.add(moment.closed)
                     show()
-            with _target(self.job.out) as stream:
+            with whole_file(self.job.out) as stream:
                 self._write_rows(rows, replay, stream)
         return "intervals and days"
 
@@ -252,7 +251,7 @@ class _Run:
 
         sampler = Sampler(self.job.job, self.job.instance, self.settings.alerts)
         described = self.job.described(self.settings, self.history.ranges)
-        with self._sink(described) as sink, _disk(self.job.out or ""):
+        with self._sink(described) as sink, disk(self.job.out or ""):
             for moment in replay.moments():
                 sink.write(moment.at_ms, sampler.take(replay.snapshot()))
                 show()
@@ -315,33 +314,3 @@ def _shown(before: float | None, after: float | None) -> tuple[str, str, str]:
 
     change = "" if before is None or after is None else f"{after - before:+.4g}"
     return text(before), text(after), change
-
-
-@contextmanager
-def _disk(where: str) -> Iterator[None]:
-    """Say in one line where nothing more could be written."""
-    try:
-        yield
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise RunError(
-            f"{where} cannot be written: {reason}; make room, or choose another place with --out"
-        ) from error
-
-
-@contextmanager
-def _target(out: str | None) -> Iterator[BinaryIO]:
-    """Give standard output, or a file that appears only when it is whole."""
-    if out is None:
-        yield sys.stdout.buffer
-        return
-    path = Path(out)
-    part = path.with_name(path.name + ".part")
-    try:
-        with _disk(out):
-            with part.open("wb") as stream:
-                yield stream
-            part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink()
