@@ -216,8 +216,8 @@ class _Run:
         from stream.replay import Replay, Sampler  # noqa: PLC0415
 
         history = History(self.task.source, settings, self.ranges or {})
-        names, first_ms = self.plan.names, None
-        sampler = Sampler(self.task.job, self.task.instance, settings.alerts)
+        sampler = Sampler(self.task.job, self.task.instance, settings.alerts, self.plan.names)
+        first_ms = None
         with ExitStack() as stack:
             show, feeds = history.open(stack)
             self.ranges = history.ranges
@@ -225,10 +225,7 @@ class _Run:
             replay = Replay(feeds, board_rules(settings), step_ms=self.task.step_ms)
             for moment in replay.moments():
                 first_ms = moment.at_ms if first_ms is None else first_ms
-                samples = sampler.take(replay.snapshot())
-                if names is not None:
-                    samples = [(series, value) for series, value in samples if series.name in names]
-                sink.write(moment.at_ms, samples)
+                sink.write(moment.at_ms, sampler.take(replay.snapshot()))
                 show(replay)
             sink.finish()
         if first_ms is None or replay.at_ms is None:

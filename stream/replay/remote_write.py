@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -40,6 +41,7 @@ _HEADERS: Final = {
 }
 
 
+@lru_cache(maxsize=1_024)  # the samples of a step have one time, and labels are of a few lengths
 def varint(number: int) -> bytes:
     """Encode a number that is not negative."""
     encoded = bytearray()

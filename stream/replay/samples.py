@@ -1,6 +1,6 @@
 """What a scrape at a step of the replay would have stored: live names and labels, from the live table of metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -11,6 +11,12 @@ from stream.settings import Alerts
 
 # About the process that exports, which in a replay is another one each time.
 _OF_THE_PROCESS: Final = frozenset({"callgauge_build_info", "callgauge_collect_duration_seconds"})
+_SUFFIXES: Final = (
+    "",
+    "_bucket",
+    "_count",
+    "_sum",
+)  # of a metric's series; all but the first only of histograms
 UP: Final = "up"  # what Prometheus itself adds to a scrape that went well
 _BUILD: Final = Build("", "")
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
@@ -35,7 +41,9 @@ Samples = list[tuple[Series, Value]]
 class Sampler:
     """Takes all samples of a snapshot. A series is the same object at every step."""
 
-    def __init__(self, job: str, instance: str, alerts: Alerts) -> None:
+    def __init__(self, job: str, instance: str, alerts: Alerts, names: Collection[str] | None = None) -> None:
+        """With ``names`` take only metrics that have a series of such a name."""
+        self._metrics = [metric for metric in METRICS if _is_sampled(metric, names)]
         self._own = (("instance", instance), ("job", job))
         self._alerts = alerts
         self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
@@ -45,9 +53,7 @@ class Sampler:
         """Return the samples of every series that exists at this moment, in the order of the table."""
         shown = scrape(lambda: snapshot, _BUILD, lambda: 0.0, self._alerts)
         samples: Samples = [(self._named(UP, (), ()), 1)]
-        for metric in METRICS:
-            if metric.name in _OF_THE_PROCESS:
-                continue
+        for metric in self._metrics:
             if metric.of_queue is None:
                 for values, value in metric.read(shown):
                     samples += self._samples(metric, values, value)
@@ -91,6 +97,12 @@ class Sampler:
             every = sorted((*self._own, *zip(labels, values, strict=True)))
             series = self._series[name, values] = Series(name, tuple(every))
         return series
+
+
+def _is_sampled(metric: Metric, names: Collection[str] | None) -> bool:
+    if metric.name in _OF_THE_PROCESS:
+        return False
+    return names is None or any(f"{metric.name}{suffix}" in names for suffix in _SUFFIXES)
 
 
 def families() -> Iterator[tuple[str, Kind]]:

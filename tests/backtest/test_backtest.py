@@ -36,7 +36,7 @@ groups:
   - name: records
     rules:
       - record: queue:waiting:max
-        expr: max by (queue) (callcenter_contacts_waiting{job="callgauge"})
+        expr: max by (queue) (callcenter_contacts_waiting{job="callgauge"} > 0)
 """
 
 

@@ -3,6 +3,9 @@
 import pytest
 
 from stream.backtest import InputError, plan, read_groups
+from stream.replay import Sampler
+from stream.settings import Alerts
+from tests.replay.history import logs, replay_of
 
 
 def group(*rules, interval=30):
@@ -92,3 +95,20 @@ def test_labels_choose_among_rules_of_one_name():
         plan(rules, [("severity", "none")])
     with pytest.raises(InputError, match="has no alert; "):
         plan(read_groups([group(record("r", "x"))]))
+
+
+def test_what_is_left_out_of_the_samples_is_only_what_nobody_asks_for():
+    """Of a histogram all series or none; the others are what they are without a choice."""
+    names = {"callcenter_contacts_waiting", "callcenter_answer_wait_seconds_bucket", "up"}
+    replay = replay_of(logs(1, calls=30), step_ms=60_000)
+    every, chosen = Sampler("j", "i", Alerts()), Sampler("j", "i", Alerts(), names)
+    for _ in replay.moments():
+        kept = [(series.text, value) for series, value in chosen.take(replay.snapshot())]
+        parts = ("callcenter_contacts_waiting{", "callcenter_answer_wait_seconds_", "up{")
+        everything = [(series.text, value) for series, value in every.take(replay.snapshot())]
+
+        assert kept == [(text, value) for text, value in everything if text.startswith(parts)]
+    assert {text.partition("{")[0] for text, _ in kept} == names | {
+        "callcenter_answer_wait_seconds_count",
+        "callcenter_answer_wait_seconds_sum",
+    }
