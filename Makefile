@@ -17,6 +17,7 @@ DEMO_ARGS ?=
 CHAOS_ARGS ?=
 # Most tests wait for processes of their own, so a few more than cores
 TEST_PROCESSES ?= 4
+THE_REST := --ignore=tests/core --ignore=tests/schemas
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo check lint test display properties simulate-faults chaos sabotage bench generate mutate-rules lock clean
@@ -57,7 +58,8 @@ lint: $(VENV)/.dev
 # The core and the schemas first, with their branches (100 %, but for what Hypothesis may not draw); then all the rest, without the cost of measuring that.
 test: dev display
 	$(BIN)/python -m pytest tests/core tests/schemas --cov --cov-fail-under=99 --durations=0 --durations-min=5
-	$(BIN)/python -m pytest --ignore=tests/core --ignore=tests/schemas --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+	$(BIN)/python -m pytest $(THE_REST) -m "not alone" --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+	$(BIN)/python -m pytest $(THE_REST) -m alone
 
 DISPLAY := tests/dashboards/display
 display: $(DISPLAY)/node_modules/.installed

@@ -55,9 +55,10 @@ def pytest_report_header(config: pytest.Config) -> str:
 class SharedKafka:
     """The run's broker, seen from one of several test processes."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, pid: int) -> None:
         """Know where it is."""
         self.bootstrap_servers = bootstrap_servers
+        self.pid = pid
 
 
 class BrokerOfTheRun:
@@ -81,7 +82,8 @@ class BrokerOfTheRun:
             except MISSING as error:
                 self._missing = str(error)
         node.workerinput["no_kafka"] = self._missing
-        node.workerinput["kafka"] = self._broker.bootstrap_servers if self._broker is not None else ""
+        if self._broker is not None:
+            node.workerinput["kafka"] = self._broker.bootstrap_servers, self._broker.pid
 
     def pytest_unconfigure(self) -> None:
         """Stop it after the last test."""
@@ -104,9 +106,9 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[EmbeddedKafka | SharedKafk
     """
     shared = getattr(request.config, "workerinput", None)
     if shared is not None:
-        if not shared["kafka"]:
+        if "kafka" not in shared:
             without_broker(shared["no_kafka"])
-        yield SharedKafka(shared["kafka"])
+        yield SharedKafka(*shared["kafka"])
         return
     broker = EmbeddedKafka()
     try:

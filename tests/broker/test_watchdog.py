@@ -8,7 +8,7 @@ import pytest
 
 from tests.broker.conftest import Cluster, Worker, call, wait_until
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.alone]
 
 AT_ONCE = 6  # workers: most of their time they wait
 STALL_TIMEOUT_S = 6.0

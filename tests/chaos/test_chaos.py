@@ -20,6 +20,7 @@ def test_the_seed_decides_the_faults():
 
 
 @pytest.mark.broker
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_after_kills_a_zombie_a_frozen_broker_and_a_cut_nothing_differs(tmp_path):
     """Every counter, window and closed interval is the oracle's; and a record more or less would have been seen."""

@@ -16,6 +16,7 @@ from tests.export.centre import NOW_MS, counts, many_queues, queue, snapshot
 from tests.export.served import Server
 
 DEADLINE_S = 60.0
+pytestmark = pytest.mark.alone
 
 
 def numbered(asked):

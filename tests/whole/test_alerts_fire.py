@@ -18,7 +18,11 @@ from stream.clock import wall_ms
 from tests.alerting import stack as stacks
 from tests.whole.conftest import ROOT, Centre, Worker
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(0 if os.environ.get("ALERTING_PACE") else 300)]
+pytestmark = [
+    pytest.mark.broker,
+    pytest.mark.alone,
+    pytest.mark.timeout(0 if os.environ.get("ALERTING_PACE") else 300),
+]
 
 PACE = int(os.environ.get("ALERTING_PACE", "30"))
 MINUTE_S = 60 / PACE

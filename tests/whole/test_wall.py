@@ -9,7 +9,7 @@ import pytest
 from tests.whole.conftest import DEADLINE_S, Centre
 
 WAIT_MS = DEADLINE_S * 1_000
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.alone]
 
 
 def call(number: int, at_ms: int) -> bytes:
