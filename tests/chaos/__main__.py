@@ -27,7 +27,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where to keep data and logs; it must not exist")
     parser.add_argument("--naive", action="store_true", help="only measure the ordinary Faust table")
     parser.add_argument(
-        "--report", type=Path, help="only write what a run left there into docs/reliability.md"
+        "--report", type=Path, nargs="+", help="only write what runs left there into docs/reliability.md"
     )
     return parser.parse_args(arguments)
 
@@ -37,8 +37,9 @@ def main() -> int:
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python's own
     options = options_of()
     if options.report:
-        account = Account(**json.loads((options.report / SAVED).read_text()))
-        report.write(account, json.loads((options.report / NAIVE_SAVED).read_text()))
+        accounts = [Account(**json.loads((folder / SAVED).read_text())) for folder in options.report]
+        counted = (folder / NAIVE_SAVED for folder in options.report)
+        report.write(accounts, json.loads(next(found for found in counted if found.exists()).read_text()))
         return 0
     print(f"seed {options.seed}", flush=True)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="callgauge-chaos-"))

@@ -23,6 +23,7 @@ POISON = 0.01  # of the events are followed by a record that is none
 FAR_FUTURE_MS = 4_070_908_800_000  # 2099
 LONGEST_MS = 40 * 3_600_000
 BLOCK_MS = 2_000
+MS_PER_S = 1_000
 
 
 def poison(source: random.Random, call_id: str, at_ms: int) -> tuple[bytes | None, bytes | None]:
@@ -96,11 +97,11 @@ class Feed:
         began_s = monotonic_s()
         for emission in self._emissions:
             at_ms = emission.emit_at_ms
+            while (early_ms := at_ms - wall_ms()) > 0 and not self._hurry.wait(early_ms / MS_PER_S):
+                pass
             if at_ms > wall_ms():
-                if self._hurry.wait(1):
-                    break
-                continue  # the present; rarely, for a run is shorter than its time
-            due_s = began_s + (at_ms - self._begin_ms) / 1000 / self._speed
+                break  # hurried, and this is the future
+            due_s = began_s + (at_ms - self._begin_ms) / MS_PER_S / self._speed
             while not self._hurry.is_set() and (ahead_s := due_s - monotonic_s()) > 0:
                 time.sleep(min(ahead_s, 0.05))
             call_id = emission.event.call_id

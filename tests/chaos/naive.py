@@ -11,6 +11,7 @@ from typing import Any
 
 from stream.clock import monotonic_s
 from stream.kafka import EmbeddedKafka
+from tests.chaos.centre import SESSION_S
 
 ROOT = Path(__file__).parents[2]
 TOPIC, GROUP = "naive-events", "naive"
@@ -32,6 +33,8 @@ def main(servers: str, total: str) -> None:
         broker=f"kafka://{servers}",
         web_enabled=False,
         topic_partitions=PARTITIONS,
+        broker_session_timeout=SESSION_S,  # as the workers of the chaos have it
+        broker_heartbeat_interval=SESSION_S / 3,
         datadir=total + ".d",
     )
     topic = app.topic(TOPIC, value_type=bytes, value_serializer="raw", partitions=PARTITIONS)
@@ -68,18 +71,23 @@ def _one(folder: Path, seed: int, kills: int) -> dict[str, Any]:
     with EmbeddedKafka() as broker:
         feed = _Feed(broker.bootstrap_servers)
         worker = _start(broker.bootstrap_servers, total)
-        feed.start()
-        for _ in range(kills):
-            _await_progress(total, source.randrange(*PROGRESS))
-            worker.kill()
-            worker.wait()
-            worker = _start(broker.bootstrap_servers, total)
-        _await_progress(total, PROGRESS[1])
-        sent = feed.stop()
-        counted = _settled(total)
-        worker.kill()
-        worker.wait()
+        try:
+            feed.start()
+            for _ in range(kills):
+                _await_progress(total, source.randrange(*PROGRESS))
+                _end(worker)
+                worker = _start(broker.bootstrap_servers, total)
+            _await_progress(total, PROGRESS[1])
+            sent = feed.stop()
+            counted = _settled(total)
+        finally:
+            _end(worker)
     return {"seed": seed, "kills": kills, "sent": sent, "counted": counted}
+
+
+def _end(worker: "subprocess.Popen[bytes]") -> None:
+    worker.kill()
+    worker.wait()
 
 
 def _start(servers: str, total: Path) -> "subprocess.Popen[bytes]":

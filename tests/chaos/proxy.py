@@ -44,6 +44,11 @@ class Proxy:
             asyncio.start_server(self._accept, HOST, port), self._loop
         ).result()
 
+    @property
+    def links(self) -> int:
+        """How many connections there are now."""
+        return len(self._links)
+
     def cut(self) -> None:
         """End all connections, and refuse new ones."""
         self._in_loop(self._cut)

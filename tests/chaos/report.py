@@ -75,12 +75,13 @@ def naive_table(counted: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def write(account: Account, counted: Mapping[str, Any]) -> None:
+def write(accounts: Sequence[Account], counted: Mapping[str, Any]) -> None:
     """Put the figures between their marks on the page."""
     text = PAGE.read_text()
     if BEGIN not in text:
         sys.exit(f"{PAGE} has no line {BEGIN}")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    figures = "\n".join(["", "", *table(account), "", *naive_table(counted), "", ""])
-    PAGE.write_text(before + BEGIN + figures + END + after)
+    tables = [*(table(account) for account in accounts), naive_table(counted)]
+    figures = "\n\n".join("\n".join(lines) for lines in tables)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{figures}\n\n{END}{after}")
