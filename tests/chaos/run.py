@@ -123,9 +123,9 @@ def _told(number: int, of: int, fault: Fault) -> str:
 
 def settle(centre: Centre) -> tuple[Verdict, Topics, list[Outlook]]:
     """Judge until nothing differs or the time is over: what is under way may arrive, what is wrong stays."""
-    deadline_s = monotonic_s() + SETTLES_WITHIN_S
     topics = read_topics(centre)
     result = recompute(topics, centre)
+    deadline_s = monotonic_s() + SETTLES_WITHIN_S
     bounds_ms: Sequence[int] = centre.settings.fold.histogram_bounds_ms
     while True:
         outlooks = centre.boards()
