@@ -68,7 +68,7 @@ def hours(found: Mapping[tuple[int, int], Mapping[int, int]], *, service_level: 
     for (weekday, hour), counts in sorted(found.items()):
         level, queued = kpi.SERVICE_LEVEL.of(counts), kpi.QUEUED.of(counts)
         if service_level and level is not None:
-            text, dark = str(int(level * 100)), 1 - level
+            text, dark = str(_whole_percent(counts)), 1 - level
         elif not service_level and queued:
             text, dark = str(queued), queued / most
         else:
@@ -101,6 +101,10 @@ def hours(found: Mapping[tuple[int, int], Mapping[int, int]], *, service_level: 
     ]
     data = {"values": values}
     return draw({"width": 690, "height": 190, "data": data, "encoding": place, "layer": layers})
+
+
+def _whole_percent(counts: Mapping[int, int]) -> int:
+    return kpi.SERVICE_LEVEL_MET.of(counts) * 100 // kpi.SERVICE_LEVEL_BASE.of(counts)
 
 
 def waits(found: Sequence[Waits]) -> str:

@@ -45,7 +45,7 @@ class Waits:
     bound_s: int | None
     answered: int
     abandoned: int
-    answered_share: float | None  # of all answered, up to here
+    answered_up_to: int  # after this wait or a shorter one
 
 
 @dataclass(slots=True)
@@ -108,10 +108,8 @@ class Figures:
         answered, abandoned = (self._waits.get(name, []) for name in (_ANSWERED, _ABANDONED))
         if not any(answered) and not any(abandoned):
             return []
-        total = sum(answered)
-        shares = [up_to / total if total else None for up_to in accumulate(answered)]
         bounds = (*HISTOGRAM_BOUNDS_S, None)
-        return [Waits(*one) for one in zip(bounds, answered, abandoned, shares, strict=True)]
+        return [Waits(*one) for one in zip(bounds, answered, abandoned, accumulate(answered), strict=True)]
 
 
 def _coarse(view: HistogramView) -> list[int]:

@@ -95,7 +95,7 @@ def _content(figures: Figures, source: str, outcomes: Mapping[str, Any]) -> dict
         else [],
         "wait_chart": charts.waits(found) if found else "",
         "waits": list(zip(charts.wait_names(found), found, strict=True)),
-        "share": _share,
+        "share": lambda one: _cut(one.answered_up_to, found[-1].answered_up_to),
         "worst": [
             (
                 _moment(figures, one.start_ms),
@@ -117,10 +117,10 @@ def _row(figures: Figures, queue: str | None, name: str, counts: Counts) -> Row:
         name,
         kpi.interval_values(counts),
         percent(kpi.SERVICE_LEVEL, counts),
-        NOTHING if policy is None else f"{policy.objective:.0%}",
+        NOTHING if policy is None else _set(policy.objective),
         policy is not None and level is not None and level < policy.objective,
         percent(kpi.ABANDONMENT, counts),
-        NOTHING if policy is None else f"{policy.abandonment_limit:.0%}",
+        NOTHING if policy is None else _set(policy.abandonment_limit),
         policy is not None and gone is not None and gone > policy.abandonment_limit,
         seconds(kpi.ANSWER_SPEED_S.of(counts)),
         seconds(kpi.longest_wait_s(counts)),
@@ -129,10 +129,13 @@ def _row(figures: Figures, queue: str | None, name: str, counts: Counts) -> Row:
 
 def percent(ratio: Ratio, counts: Mapping[int, int]) -> str:
     """Write a ratio in percent, cut to tenths: 79.96 % must not read as the 80.0 % that it misses."""
-    base = ratio.base.of(counts)
+    return _cut(ratio.part.of(counts), ratio.base.of(counts))
+
+
+def _cut(part: int, base: int) -> str:
     if not base:
         return NOTHING
-    whole, tenth = divmod(ratio.part.of(counts) * _TENTHS // base, 10)
+    whole, tenth = divmod(part * _TENTHS // base, 10)
     return f"{whole}.{tenth}"
 
 
@@ -141,8 +144,9 @@ def seconds(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1f}"
 
 
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else f"{int(value * _TENTHS) / 10:.1f}"
+def _set(ratio: float) -> str:
+    """Write what was configured, in percent, as exactly as it was."""
+    return f"{ratio * 100:.6g}%"
 
 
 def _objective(figures: Figures, queue: str) -> float:
@@ -196,11 +200,11 @@ def _definitions(
         yield {
             "queues": [names[queue] for queue in members],
             "target": format_span(target_ms),
-            "objective": f"{objective:.0%}",
+            "objective": _set(objective),
             "formula": str(formula),
             "meaning": FORMULAS[formula],
             "short": format_span(short_ms),
-            "limit": f"{limit:.0%}",
+            "limit": _set(limit),
             "wait_limit": format_span(wait_limit_ms),
         }
 

@@ -179,12 +179,41 @@ def test_waits_and_worst_intervals_add_up_to_the_totals():
     assert 0 < sum(worst) <= base - met
 
 
+def test_a_wait_is_in_the_bucket_that_its_upper_bound_names(history, tmp_path):
+    """Also where targets make finer buckets, which are added up: 15, 45 and 75 s were answered, 7, 21 and 35 s not."""
+    out = tmp_path / "report.html"
+    targets = ("queue_defaults.target=44s", "queues.service.target=16s")
+    chosen = [part for one in targets for part in ("--set", one)]
+    assert main(["report", str(history), "--out", str(out), *chosen]) == 0
+    answered, _, abandoned = Seen(out.read_text()).table("waits")
+
+    calls_of_five, calls_of_six = 15, 8
+    each = str(calls_of_five + calls_of_six)
+    assert answered[1:] == ["0", "0", each, "0", "0", each, "0", each, "0", "0", "0", "0", "0"]
+    assert abandoned[1:] == ["0", each, "0", "0", each, str(calls_of_six), "0", "0", "0", "0", "0", "0", "0"]
+
+
 def test_below_and_above_are_told_by_a_mark_and_not_by_colour():
     """A service level below the objective, and an abandonment above the limit."""
     row = Seen(page_of(log_of(calls(["sales"], each=5)))).table("queues")[1]
 
     assert row[6].endswith("▼")
     assert row[8].endswith("▲")
+
+
+def test_the_definitions_are_those_of_the_configuration(history, tmp_path):
+    """By queue, and as exactly as they were set."""
+    out, config = tmp_path / "report.html", tmp_path / "callgauge.toml"
+    config.write_text(
+        "[queue_defaults]\nobjective = 0.825\nabandonment_limit = 0.005\n"
+        '[queues.service]\ntarget = "1m30s"\nformula = "answered_only"\n'
+    )
+    assert main(["report", str(history), "--out", str(out), "--config", str(config)]) == 0
+    first, second = Seen(out.read_text()).table("definitions")
+
+    assert (first[0], *first[1:3], first[5]) == ("sales", "20s", "82.5%", "0.5%")
+    assert (second[0], *second[1:3]) == ("service", "1m30s", "82.5%")
+    assert second[3] == "answered_only: answered within target / answered"
 
 
 def test_the_same_history_gives_the_same_bytes(history, tmp_path):
