@@ -235,7 +235,7 @@ def test_every_tile_equals_board_json_and_the_total_is_the_quotient_of_sums(chro
 
 
 def test_a_service_level_just_below_its_objective_never_looks_like_reaching_it(chromium):
-    """79.99 % is 79.9, and an abandonment of 5.001 % is 5.1: both to the unfavourable side; 80 % is 80.0."""
+    """79.99 % is 79.9, an abandonment of 5.001 % is 5.1: both to the unfavourable side; 80 % is 80.0, and 0 has no sign."""
     missed = {
         f.SERVICE_LEVEL_MET: 7_999,
         f.SERVICE_LEVEL_BASE: 10_000,
@@ -243,12 +243,17 @@ def test_a_service_level_just_below_its_objective_never_looks_like_reaching_it(c
         f.ABANDONED: 5_001,
     }
     reached = {f.SERVICE_LEVEL_MET: 8, f.SERVICE_LEVEL_BASE: 10, f.ANSWERED: 95, f.ABANDONED: 5}
-    view = snapshot(queue("missed", missed), queue("reached", reached))
+    served = reached | {f.ANSWERED: 100, f.ABANDONED: 0}
+    view = snapshot(queue("missed", missed), queue("reached", reached), queue("served", served))
     with Server(view) as running, wall(chromium, running) as shown:
-        found = [shown.figures(f"#queues .tile >> nth={index}") for index in (0, 1)]
+        found = [shown.figures(f"#queues .tile >> nth={index}") for index in range(3)]
 
-        assert [(one["level"], one["abandonment"]) for one in found] == [("79.9%", "5.1%"), ("80.0%", "5.0%")]
-        assert shown.page.locator("#queues .tile.ok h2").all_inner_texts() == ["reached"]
+        assert [(one["level"], one["abandonment"]) for one in found] == [
+            ("79.9%", "5.1%"),
+            ("80.0%", "5.0%"),
+            ("80.0%", "0.0%"),
+        ]
+        assert shown.page.locator("#queues .tile.ok h2").all_inner_texts() == ["reached", "served"]
 
 
 def test_a_centre_without_calls_says_so_and_shows_no_ratio(chromium):
