@@ -235,7 +235,7 @@ def test_every_tile_equals_board_json_and_the_total_is_the_quotient_of_sums(chro
 
 
 def test_a_service_level_just_below_its_objective_never_looks_like_reaching_it(chromium):
-    """79.99 % is 79.9, an abandonment of 5.001 % is 5.1: both to the unfavourable side; 80 % is 80.0, and 0 has no sign."""
+    """To the unfavourable side: 79.99 % is 79.9, an abandonment of 5.001 % is 5.1. 80 % is 80.0, and 0 has no sign."""
     missed = {
         f.SERVICE_LEVEL_MET: 7_999,
         f.SERVICE_LEVEL_BASE: 10_000,
