@@ -1,9 +1,10 @@
 """`callgauge backtest`: what alert rules would have done over history."""
 
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -99,7 +100,7 @@ def backtest(
     task = Task(rules, source, parse_step(step), job, instance, tuple(_label(text) for text in only or ()))
     task.check(html, sweep)
     values = _sweep_values(sweep)
-    with failing(BacktestError, ReplayError):
+    with failing(BacktestError, ReplayError), _ending_in_order():
         plan, marked = task.plan(), _incidents(incidents)
         if values is None:
             found = _Run(task, plan, marked).outcome(settings)
@@ -113,6 +114,16 @@ def backtest(
         )
     _show_sweep(key, rows, as_json=as_json)
     return 0
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Take SIGTERM like Ctrl-C: what is temporary goes, too."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 @dataclass(frozen=True, slots=True)

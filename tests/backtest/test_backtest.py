@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from tests.replay.history import logs
 from tests.replay.prometheus import tool
 
 STEP_MS = 30_000
+ROOT = Path(__file__).parents[2]
 RULES = """
 groups:
   - name: a group that asks for what comes later
@@ -298,4 +303,25 @@ def test_nothing_is_left_of_the_prometheus(capsys, tmp_path, monkeypatch):
     Path("e.jsonl").write_bytes(b"")
     run(capsys, code=1)
 
+    assert list(temporary.iterdir()) == []
+
+
+def test_one_that_is_ended_leaves_nothing(tmp_path):
+    """By SIGTERM, while it waits for events and its Prometheus runs: one line, exit code 1, no directory."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "stream", "backtest", "rules.yml", "-"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        # the first one reads the rules; the second one is there for the history
+        seen = set()
+        while len(seen) < 2 and process.poll() is None:
+            seen |= set(temporary.iterdir())
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+
+    assert (process.returncode, err) == (1, b"callgauge: interrupted\n")
     assert list(temporary.iterdir()) == []
