@@ -10,7 +10,9 @@ from tests.chaos.run import run
 from tests.chaos.verdict import judge, recompute
 from tests.conftest import MISSING, without_broker
 
-SPEED = 240.0  # so that a minute holds several intervals
+# A minute holds five intervals, and all of them lie within what the board keeps by bucket: beyond that the longest
+# wait of an interval may be wrong, which docs/reliability.md says.
+SPEED = 75.0
 
 
 def test_the_seed_decides_the_faults():
@@ -32,7 +34,7 @@ def test_after_kills_a_zombie_a_frozen_broker_and_a_cut_nothing_differs(tmp_path
         without_broker(str(error))
 
     assert done.account.failures == []
-    assert done.account.windows > 100
+    assert done.account.windows > 50
     assert differences(done) == []
     log, number = next(
         (log, number)
