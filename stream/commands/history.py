@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from stream.commands.common import UsageError, existing, progress
+from stream.commands.common import UsageError, existing, progress, quiet_libraries
 from stream.settings import Settings
 from stream.settings.spans import parse_span
 
@@ -52,6 +52,7 @@ class History:
         from stream.access import access_of  # noqa: PLC0415 - start fast
         from stream.replay.kafka_feed import KafkaHistory, parse_source  # noqa: PLC0415
 
+        quiet_libraries()
         servers, saved = self.settings.kafka.bootstrap_servers, self.ranges or None
         history = KafkaHistory(servers, access_of(self.settings), parse_source(self.source), saved)
         stack.enter_context(history)

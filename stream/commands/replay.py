@@ -29,7 +29,6 @@ from stream.settings import Settings, board_rules
 if TYPE_CHECKING:
     from stream.replay import OpenMetricsFiles, RemoteWrite, Replay
 
-SHOW_EVERY_BYTES = 1_048_576
 STEP = "60s"
 STATE_FILE = "callgauge-replay.state.json"
 _SHOWN_DIGITS = 4
@@ -174,11 +173,19 @@ class Job:
         found = saved_replay(Path(self.out)) if of_files else load_state(self.state)["replay"]
         return {int(partition): (first, end) for partition, (first, end) in found["offsets"].items()}
 
+    @property
+    def total_bytes(self) -> int | None:
+        """Return how much there is to read, where that can be known."""
+        return (
+            None if self.source == "-" or self.source.startswith(KAFKA) else Path(self.source).stat().st_size
+        )
+
     def described(self, settings: Settings, ranges: dict[int, tuple[int, int]]) -> dict[str, Any]:
         """Return what makes this replay this one: another one may not go on where it stopped."""
         rules = board_rules(settings, by_arrival=self.by_arrival)
         return {
             "source": self.source,
+            "bytes": self.total_bytes,
             "offsets": {str(partition): list(span) for partition, span in ranges.items()},
             "step_ms": self.step_ms,
             "job": self.job,
@@ -255,7 +262,10 @@ class _Run:
             for moment in replay.moments():
                 sink.write(moment.at_ms, sampler.take(replay.snapshot()))
                 show()
-            return sink.finish()
+            written = sink.finish()
+            if self.job.to is Kind.REMOTE_WRITE:
+                self.job.state.unlink(missing_ok=True)  # nothing is left to go on with
+            return written
 
     @contextmanager
     def _sink(self, described: dict[str, Any]) -> "Iterator[OpenMetricsFiles | RemoteWrite]":
