@@ -40,12 +40,13 @@ def percentile(spans: Sequence[float], share: float) -> float:
 
 def table(account: Account) -> list[str]:
     """Return the lines of the table of faults, and the sentence above it."""
+    drained = "not measured" if account.drained_s is None else f"{account.drained_s:.1f} s"
     above = (
         f"Seed {account.seed}, {account.seconds // 60} min {account.seconds % 60} s: {account.records:,} records in the"
         f" topic, {account.windows:,} windows and {account.values:,} values compared,"
-        f" **{len(account.differences)} differing**; {len(account.violations)} other promises broken;"
+        f" **{len(account.differences)} differing**; {len(account.violations)} other failures;"
         f" {len(account.ended)} workers ended by themselves and were started again;"
-        f" {account.drained_s:.1f} s from the last record to the last lag."
+        f" {drained} from the last record until all had caught up."
     )
     lines = [
         above,

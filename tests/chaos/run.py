@@ -36,7 +36,7 @@ class Account:
     differences: list[str]
     violations: list[str]
     ended: list[str]
-    drained_s: float
+    drained_s: float | None  # None: not measured
 
     def save(self, path: Path) -> None:
         """Keep it for the page."""
