@@ -59,6 +59,7 @@ class QueueState(msgspec.Struct, array_like=True, gc=False):
     final_longest: dict[int, int] = msgspec.field(default_factory=dict)  # of parts that are final there
     quarters: dict[int, Counts] = msgspec.field(default_factory=dict)  # by number of the quarter hour
     quarter_longest: dict[int, int] = msgspec.field(default_factory=dict)
+    final_quarter_longest: dict[int, int] = msgspec.field(default_factory=dict)  # of parts that are final there
 
 
 class _Window:
@@ -169,8 +170,10 @@ class QueueBoard:
         """Let go of a cell that is final on its partition."""
         held = self._state.parts[partition].cells.pop(bucket, None)
         if held is not None and _LONGEST in held[1]:
-            finals = self._state.final_longest
-            finals[bucket] = max(held[1][_LONGEST], finals.get(bucket, 0))
+            wait_ms, quarter = held[1][_LONGEST], bucket // self._per_quarter
+            finals, of_quarters = self._state.final_longest, self._state.final_quarter_longest
+            finals[bucket] = max(wait_ms, finals.get(bucket, 0))
+            of_quarters[quarter] = max(wait_ms, of_quarters.get(quarter, 0))
 
     def _replace(self, bucket: int, old: Mapping[int, int], new: Counts) -> None:
         difference = _difference(old, new) if old else new
@@ -203,27 +206,28 @@ class QueueBoard:
                 state.quarter_longest[quarter] = wait_ms
 
     def _shorten(self, bucket: int) -> None:
-        """Look what is left where the longest wait of a part shrank: a call was folded again, which is seldom."""
+        """Look what is left where the longest wait of a part shrank: a call was folded again, which is seldom.
+
+        What is not final is in the parts, what is final is noted by bucket and by quarter: so nothing depends on how
+        long buckets are kept, which is up to the clock.
+        """
         state = self._state
         self._shorter = True
+        _set(state.longest, bucket, self._longest_of_parts(bucket, bucket + 1, state.final_longest.get(bucket)))
+        quarter = bucket // self._per_quarter
+        first, last = quarter * self._per_quarter, (quarter + 1) * self._per_quarter
+        final_ms = state.final_quarter_longest.get(quarter)
+        _set(state.quarter_longest, quarter, self._longest_of_parts(first, last, final_ms))
+
+    def _longest_of_parts(self, first: int, last: int, final_ms: int | None) -> int | None:
+        """Return the longest wait in the buckets [first, last): of those not final yet, and of the final ones."""
         waits = [
             held[1][_LONGEST]
-            for part in state.parts.values()
-            if (held := part.cells.get(bucket)) is not None and _LONGEST in held[1]
+            for part in self._state.parts.values()
+            for bucket in _present(part.cells, first, last)
+            if _LONGEST in (held := part.cells[bucket])[1]
         ]
-        if bucket in state.final_longest:
-            waits.append(state.final_longest[bucket])
-        _set(state.longest, bucket, max(waits, default=None))
-        quarter = bucket // self._per_quarter
-        first = quarter * self._per_quarter
-        if first < self.kept_from:
-            return  # what the quarter's other buckets had is gone, and must not be lost with this one
-        in_quarter = [
-            state.longest[other]
-            for other in range(first, first + self._per_quarter)
-            if other in state.longest
-        ]
-        _set(state.quarter_longest, quarter, max(in_quarter, default=None))
+        return max(waits if final_ms is None else [*waits, final_ms], default=None)
 
     def forget_before(self, bucket: int, quarter: int, keep: set[int]) -> None:
         """Drop the sums of old buckets, and of old quarters but those in ``keep``."""
@@ -232,7 +236,7 @@ class QueueBoard:
         for table in (state.sums, state.longest, state.final_longest):
             for old in [held for held in table if held < bucket]:
                 del table[old]
-        for table in (state.quarters, state.quarter_longest):
+        for table in (state.quarters, state.quarter_longest, state.final_quarter_longest):
             for old in [held for held in table if held < quarter and held not in keep]:
                 del table[old]
 

@@ -368,6 +368,31 @@ def test_the_longest_wait_of_a_window_follows_corrections_and_leaves_with_its_bu
     assert reader.view("a").windows["interval"].counts[f.LONGEST_WAIT_MS] == 12_000
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("final_first", "left_ms"), [(False, 12_000), (True, 20_000)])
+def test_the_longest_wait_is_corrected_however_far_the_clock_is_ahead(restarted, final_first, left_ms):
+    """A feed that is three hours behind: its buckets have left all windows, and are not final. Found by the chaos.
+
+    In one bucket 30 s, then 8 s; in the next 12 s; and maybe 20 s in a third one, final already on its partition.
+    """
+    rules = board_rules(source_partitions=2)
+    late_ms = NOON_MS + 3 * 3_600_000
+    cells = {NOON_MS: {f.LONGEST_WAIT_MS: 30_000, f.ANSWERED: 1}, NOON_MS + 5_000: {f.LONGEST_WAIT_MS: 12_000}}
+    other = {NOON_MS + 10_000: {f.LONGEST_WAIT_MS: 20_000, f.ANSWERED: 1}} if final_first else {}
+    reader = Reader(rules).hear(
+        said(update("a", cells), as_of_ms=late_ms),
+        said(update("a", other), partition=1, as_of_ms=late_ms),
+        said(partition=1, offset=1, as_of_ms=late_ms + 900_000, final_ms=NOON_MS + 60_000),
+        said(offset=1, as_of_ms=late_ms + 900_000),
+    )
+    assert [row["longest_wait_s"] for row in closed(reader).values()] == [30.0]
+    if restarted:
+        reader = reader.move()
+    reader.hear(said(update("a", {NOON_MS: {f.LONGEST_WAIT_MS: 8_000, f.ANSWERED: 1}}), offset=2, as_of_ms=late_ms))
+
+    assert [row["longest_wait_s"] for row in closed(reader).values()] == [left_ms / 1_000]
+
+
 def test_the_trend_is_the_last_intervals_the_current_one_last():
     """Twelve half-hours, the oldest first; one more hour and the two oldest are gone."""
     cells = {NOON_MS - number * HALF_HOUR_MS: queued(number + 1) for number in range(14)}
