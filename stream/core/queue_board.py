@@ -59,7 +59,8 @@ class QueueState(msgspec.Struct, array_like=True, gc=False):
     final_longest: dict[int, int] = msgspec.field(default_factory=dict)  # of parts that are final there
     quarters: dict[int, Counts] = msgspec.field(default_factory=dict)  # by number of the quarter hour
     quarter_longest: dict[int, int] = msgspec.field(default_factory=dict)
-    final_quarter_longest: dict[int, int] = msgspec.field(default_factory=dict)  # of parts that are final there
+    # of parts that are final there
+    final_quarter_longest: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 class _Window:
@@ -213,7 +214,8 @@ class QueueBoard:
         """
         state = self._state
         self._shorter = True
-        _set(state.longest, bucket, self._longest_of_parts(bucket, bucket + 1, state.final_longest.get(bucket)))
+        final_ms = state.final_longest.get(bucket)
+        _set(state.longest, bucket, self._longest_of_parts(bucket, bucket + 1, final_ms))
         quarter = bucket // self._per_quarter
         first, last = quarter * self._per_quarter, (quarter + 1) * self._per_quarter
         final_ms = state.final_quarter_longest.get(quarter)

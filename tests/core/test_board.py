@@ -377,7 +377,10 @@ def test_the_longest_wait_is_corrected_however_far_the_clock_is_ahead(restarted,
     """
     rules = board_rules(source_partitions=2)
     late_ms = NOON_MS + 3 * 3_600_000
-    cells = {NOON_MS: {f.LONGEST_WAIT_MS: 30_000, f.ANSWERED: 1}, NOON_MS + 5_000: {f.LONGEST_WAIT_MS: 12_000}}
+    cells = {
+        NOON_MS: {f.LONGEST_WAIT_MS: 30_000, f.ANSWERED: 1},
+        NOON_MS + 5_000: {f.LONGEST_WAIT_MS: 12_000},
+    }
     other = {NOON_MS + 10_000: {f.LONGEST_WAIT_MS: 20_000, f.ANSWERED: 1}} if final_first else {}
     reader = Reader(rules).hear(
         said(update("a", cells), as_of_ms=late_ms),
@@ -388,7 +391,9 @@ def test_the_longest_wait_is_corrected_however_far_the_clock_is_ahead(restarted,
     assert [row["longest_wait_s"] for row in closed(reader).values()] == [30.0]
     if restarted:
         reader = reader.move()
-    reader.hear(said(update("a", {NOON_MS: {f.LONGEST_WAIT_MS: 8_000, f.ANSWERED: 1}}), offset=2, as_of_ms=late_ms))
+    reader.hear(
+        said(update("a", {NOON_MS: {f.LONGEST_WAIT_MS: 8_000, f.ANSWERED: 1}}), offset=2, as_of_ms=late_ms)
+    )
 
     assert [row["longest_wait_s"] for row in closed(reader).values()] == [left_ms / 1_000]
 
