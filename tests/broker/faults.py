@@ -8,8 +8,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
-from stream.engine import Engine
-from stream.engine.batching import Batch, Consumer, ConsumerThread
+from stream.engine import Engine, tails
+from stream.engine.batching import Consumer
 
 FOR_EVER_S = 10_000.0
 
@@ -220,7 +220,7 @@ FAULTS: dict[str, Callable[[Engine], Awaitable[None]]] = {
 def observe() -> dict[str, int]:
     """Count what must not happen in a worker of this process; the dict that is returned goes on counting."""
     seen = {"seeks": 0, "seeks_elsewhere": 0, "seeks_in_flow": 0, "fetch_wait_ms": 0, "checkpoints_read": 0}
-    seek, perform, fetch = AIOKafkaConsumer.seek, Consumer.perform_seek, ConsumerThread._fetch_records
+    seek, perform, read = AIOKafkaConsumer.seek, Consumer.perform_seek, tails._read
 
     def counted_seek(self: Any, *args: Any) -> Any:
         if self._group_id is None:
@@ -234,14 +234,12 @@ def observe() -> dict[str, int]:
         seen["seeks_in_flow"] += self.flow_active
         await perform(self)
 
-    async def counted_fetch(self: Any, *args: Any, **options: Any) -> Any:
-        fetched = await fetch(self, *args, **options)
-        seen["checkpoints_read"] += sum(
-            len(found) for found in fetched.values() if not isinstance(found, Batch)
-        )
-        return fetched
+    async def counted_read(*args: Any) -> Any:
+        found = await read(*args)
+        seen["checkpoints_read"] += sum(len(tail.records) for tail in found.values())
+        return found
 
     AIOKafkaConsumer.seek = counted_seek
     Consumer.perform_seek = counted_perform
-    ConsumerThread._fetch_records = counted_fetch
+    tails._read = counted_read
     return seen

@@ -331,7 +331,7 @@ def test_seeks_come_from_the_reading_thread_and_while_nothing_flows(cluster: Clu
 
 
 def test_a_kept_partition_does_not_read_its_own_checkpoints_again(cluster: Cluster, calls: Calls):
-    """T3: the first one gives some partitions away, keeps the others, and needs to read nothing."""
+    """T3: the first one gives some partitions away, and of the others reads the two slots, not all that it wrote."""
     cluster.create_topics()
     cluster.send(calls(0, 60))
     first = cluster.start(instance_id="one", observe=True)
@@ -345,7 +345,8 @@ def test_a_kept_partition_does_not_read_its_own_checkpoints_again(cluster: Clust
 
     assert set(after["partitions"]) < set(before["partitions"])
     assert after["partitions"]
-    assert after["observed"]["checkpoints_read"] == before["observed"]["checkpoints_read"]
+    again = after["observed"]["checkpoints_read"] - before["observed"]["checkpoints_read"]
+    assert again <= 2 * (len(after["partitions"]) + len(after["shards"]))
     assert second.shows()["observed"]["checkpoints_read"] > 0  # what is new to a worker it does read
 
 
@@ -357,14 +358,13 @@ def test_a_signal_in_the_first_two_seconds_ends_a_worker_in_order(cluster: Clust
     delays_s = [random.Random(seed).uniform(0, 4) for _ in range(8)]
     ends: list[tuple[float, int, str]] = []
 
-    def start_and_stop(number: int, delay_s: float) -> None:
-        worker = cluster.start(instance_id=f"w{number}")
+    def stop(worker: Worker, delay_s: float) -> None:
         time.sleep(delay_s)
         ends.append((delay_s, worker.stop(), worker.log()))
 
     for pair in range(0, len(delays_s), 2):
         threads = [
-            threading.Thread(target=start_and_stop, args=(pair + index, delay_s))
+            threading.Thread(target=stop, args=(cluster.start(instance_id=f"w{pair + index}"), delay_s))
             for index, delay_s in enumerate(delays_s[pair : pair + 2])
         ]
         for thread in threads:
