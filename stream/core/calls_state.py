@@ -12,8 +12,9 @@ import msgspec
 
 from stream.core import fields as f
 from stream.core.call import NEVER, Log
-from stream.core.cells import Counts, Ledger
+from stream.core.cells import Ledger
 from stream.core.checkpoint import CheckpointError
+from stream.core.counts import Counts
 from stream.core.rules import FoldRules, Formula, QueueRule
 
 if TYPE_CHECKING:

@@ -6,23 +6,10 @@ events. A cell leaves stage 1 once its bucket is final and sent; the ledger's to
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 from stream.core import fields as f
+from stream.core.counts import Counts, add
 from stream.core.rules import QueueRule
-
-Counts = dict[int, int]
-
-
-def add(into: Counts, counts: Mapping[int, int]) -> None:
-    """Add the counts of a cell to others; zeros vanish."""
-    held = into.get
-    for field, count in counts.items():
-        total = held(field, 0) + count
-        if total:
-            into[field] = total
-        else:
-            into.pop(field, None)
 
 
 class Ledger:

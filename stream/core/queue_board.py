@@ -15,27 +15,16 @@ from typing import Final
 import msgspec
 
 from stream.core import fields as f
+from stream.core.counts import Counts, add
 from stream.core.rules import QUARTER_MS
 from stream.core.snapshot import HistogramView, QueueView, WindowView
 from stream.core.wire import QueueUpdate
 
-Counts = dict[int, int]
 _NOTHING: Final[Mapping[int, int]] = {}
 _LONGEST: Final = f.LONGEST_WAIT_MS
 _NO_WAIT: Final = -1
 _NO_VIEW: Final = HistogramView((), (), 0)
 _FEW: Final = 4
-
-
-def add(into: Counts, counts: Mapping[int, int], sign: int = 1) -> None:
-    """Add the counts of a cell to others; zeros vanish."""
-    held = into.get
-    for field, count in counts.items():
-        total = held(field, 0) + sign * count
-        if total:
-            into[field] = total
-        else:
-            into.pop(field, None)
 
 
 class Part(msgspec.Struct, array_like=True, gc=False):

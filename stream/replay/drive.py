@@ -16,7 +16,7 @@ from typing import Final
 from schemas import Rejected, decode
 from stream.core.board import BoardShard, take_snapshot
 from stream.core.calls import CallsStage, Record
-from stream.core.queue_board import Counts
+from stream.core.counts import Counts
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import PipelineView, Snapshot
 from stream.core.tally import add_up

@@ -12,7 +12,7 @@ import msgspec
 
 from stream.core import kpi
 from stream.core.board import DAY, INTERVAL, interval_row, merge_counts
-from stream.core.queue_board import Counts
+from stream.core.counts import Counts
 from stream.core.rules import BoardRules
 from stream.core.window import day_end_ms, day_start_ms
 

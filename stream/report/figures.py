@@ -12,8 +12,8 @@ from typing import Final
 
 from stream.core import kpi
 from stream.core.board import merge_counts
+from stream.core.counts import Counts
 from stream.core.labels import unique_labels
-from stream.core.queue_board import Counts
 from stream.core.rules import HISTOGRAM_BOUNDS_S, BoardRules
 from stream.core.snapshot import HistogramView, QueueView
 from stream.core.window import day_start_ms, minute_of_week

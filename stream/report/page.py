@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from stream.core import kpi
 from stream.core.board import merge_counts
+from stream.core.counts import Counts
 from stream.core.kpi import Ratio
-from stream.core.queue_board import Counts
 from stream.core.rules import Formula
 from stream.core.window import local_time
 from stream.report import charts

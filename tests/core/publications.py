@@ -5,7 +5,7 @@ from typing import Any
 
 from stream.core import fields as f
 from stream.core.board import BoardShard, take_snapshot
-from stream.core.queue_board import add
+from stream.core.counts import add
 from stream.core.rules import BoardRules, FoldRules, QueueRule
 from stream.core.snapshot import PipelineView, QueueView, Snapshot
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core import fields as f
-from stream.core.queue_board import QueueBoard, QueueState, add
+from stream.core.counts import add
+from stream.core.queue_board import QueueBoard, QueueState
 from stream.core.rules import QUARTER_MS
 from stream.core.wire import QueueUpdate
 
@@ -27,14 +28,6 @@ def tell(queue, cells, *, partition=0, offset=0, final_before=0, **more):
         QueueUpdate(name="a", cells=list(cells.items()), **given_update),
         final_before,
     )
-
-
-def test_zeros_vanish_from_sums():
-    """A sum that comes back to 0 is as if nothing had been."""
-    total = {1: 2, 2: 5}
-    add(total, {1: 2, 3: 4, 4: 0}, -1)
-
-    assert total == {2: 5, 3: -4}
 
 
 def test_a_value_said_again_replaces_what_was_said_before():
