@@ -48,19 +48,13 @@ class _Partition:
         self.stage = CallsStage(feed.partition, rules.fold)
         self.read = 0
         self.at_end = False
+        self.next_ms = BEFORE_ALL_MS  # the time of the event at which the last advance stopped
         self._feed = feed
         self._ahead: Sequence[Record] = ()
 
-    def next_ms(self) -> int:
-        """Return the time of the event at which the last advance stopped."""
-        event = decode(self._ahead[0].value)
-        if isinstance(event, Rejected):
-            raise TypeError("a record that was rejected stopped the fold")
-        return int(event.at)
-
     def advance(self, until_ms: int) -> None:
         """Fold up to the first record beyond a moment."""
-        while not self.at_end:
+        while not self.at_end and self.next_ms <= until_ms:
             if not self._ahead:
                 self._ahead = self._feed.read()
                 self.at_end = not self._ahead
@@ -69,7 +63,15 @@ class _Partition:
             self.read += folded
             self._ahead = self._ahead[folded:]
             if self._ahead:
-                return
+                self.next_ms = _time_ms(self._ahead[0])
+
+
+def _time_ms(record: Record) -> int:
+    """Return the time of an event: only one can stop the fold."""
+    event = decode(record.value)
+    if isinstance(event, Rejected):
+        raise TypeError("a record that was rejected stopped the fold")
+    return int(event.at)
 
 
 class Replay:
@@ -114,7 +116,7 @@ class Replay:
 
     def _next_ms(self, at_ms: int | None) -> int | None:
         """Return the next step, on the grid of all replays; None after the last record."""
-        times = [partition.next_ms() for partition in self._partitions if not partition.at_end]
+        times = [partition.next_ms for partition in self._partitions if not partition.at_end]
         if not times:
             return None
         on_grid_ms = -(-min(times) // self.step_ms) * self.step_ms
