@@ -4,13 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from stream.backtest.errors import InputError
+from stream.settings.moments import zoned_ms
 
 INCIDENTS_BYTES_MAX: Final = 4_194_304  # tens of thousands of incidents; a larger file is another one
 _FIELDS: Final = {"start", "end", "queue", "name"}
@@ -140,12 +141,8 @@ def _incident(where: str, row: Mapping[str, Any]) -> Incident:
 
 def _moment(where: str, name: str, value: object) -> int:
     if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-            if moment.tzinfo is not None:
-                return round(moment.timestamp() * 1_000)
-        except (ValueError, OverflowError):
-            pass
+        with suppress(ValueError, OverflowError):
+            return zoned_ms(value.strip())
     raise InputError(f"{where}: {name} is no time with its zone, like 2026-03-02T09:00:00+01:00")
 
 

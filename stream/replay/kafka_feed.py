@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,6 +19,7 @@ from stream.access import Access
 from stream.access.raw_records import hand_over_raw
 from stream.core.calls import Record
 from stream.replay.errors import ReplayError
+from stream.settings.moments import zoned_ms
 
 PREFIX: Final = "kafka:"
 _SOURCE: Final = re.compile(
@@ -64,9 +64,7 @@ def _bound(source: str, text: str | None) -> Bound:
     if text.isascii() and text.isdigit():
         return Bound(offset=int(text))
     with suppress(ValueError):
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return Bound(at_ms=round(moment.timestamp() * 1_000))
+        return Bound(at_ms=zoned_ms(text))
     raise ReplayError(
         f"{source}: {text!r} is neither an offset nor a time with its zone, like 2026-03-01T00:00:00+01:00"
     )

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
 
+from stream.settings.moments import zoned_ms
 from stream.simulate.local_time import LocalClock
 
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -157,12 +158,11 @@ def _begin(text: str) -> tuple[Anchor, int]:
     if found := _TIME_OF_DAY.fullmatch(text.removesuffix(":00") if text.count(":") == 2 else text):  # noqa: PLR2004  # TOML writes 10:00:00
         return Anchor.TIME_OF_DAY, (int(found[1]) * 60 + int(found[2])) * 60_000
     try:
-        instant = datetime.fromisoformat(text)
+        return Anchor.INSTANT, zoned_ms(text)
     except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise DisturbanceError(f"{text!r} is not a time: write 10:00, +90m or 2026-03-02T10:00:00+01:00")
-    return Anchor.INSTANT, round(instant.timestamp() * 1000)
+        raise DisturbanceError(
+            f"{text!r} is not a time: write 10:00, +90m or 2026-03-02T10:00:00+01:00"
+        ) from None
 
 
 def parse_span(text: str) -> int:
