@@ -15,13 +15,13 @@ from urllib.parse import urlencode
 from stream.backtest.errors import BacktestError, InputError
 from stream.clock import monotonic_s
 from stream.kafka.process import ChildProcess
+from stream.ready import is_ready
 
 PROGRAM: Final = "prometheus"
 START_TIMEOUT_S: Final = 60.0
 STOP_GRACE_S: Final = 10.0
 ASK_TIMEOUT_S: Final = 900.0  # an expression over days in ranges of days takes minutes on a busy machine
 _LOOK_S: Final = 0.05
-_OK: Final = 200
 # Any age: history may be of another century, and records are written after what they are made of.
 _ANY_AGE: Final = "200y"
 _LISTENING: Final = re.compile(r'msg="Listening on" address=(127\.0\.0\.1:\d+)')
@@ -140,23 +140,12 @@ def _wait(process: ChildProcess, log: Path, rules: Path | None) -> str:
             last = _ERROR.findall(said) or said.splitlines()[-1:] or ["it said nothing"]
             raise BacktestError(f"prometheus did not start: {_unquoted(last[-1])}")
         listening = _LISTENING.search(said)
-        if listening is not None and _is_ready(listening[1]):
+        if listening is not None and is_ready(listening[1], START_TIMEOUT_S):
             return listening[1]
         time.sleep(_LOOK_S)
     raise BacktestError(
         f"prometheus was not ready within {START_TIMEOUT_S:.0f} s; try again when less else runs"
     )
-
-
-def _is_ready(address: str) -> bool:
-    connection = http.client.HTTPConnection(address, timeout=START_TIMEOUT_S)
-    try:
-        connection.request("GET", "/-/ready")
-        return connection.getresponse().status == _OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _unquoted(text: str) -> str:

@@ -4,7 +4,6 @@ The copies of the configuration that they run with differ from the shipped files
 a directory of their own, which goes when the demo does; so do the two processes, even if the demo is killed.
 """
 
-import http.client
 import re
 import shutil
 import socket
@@ -16,6 +15,7 @@ from typing import Final
 
 from stream.clock import monotonic_s
 from stream.kafka.process import ChildProcess
+from stream.ready import is_ready
 
 CONFIGURATION: Final = Path(__file__).parents[2] / "grafana"
 HOST: Final = "127.0.0.1"
@@ -24,6 +24,7 @@ ALERTMANAGER_PORT: Final = 9093
 READY_WITHIN_S: Final = 60.0
 STOP_WITHIN_S: Final = 5.0
 _LOOK_S: Final = 0.2
+_ANSWER_S: Final = 2.0
 _LOG_TAIL_BYTES: Final = 400
 # Debian calls the second one otherwise.
 _PROGRAMS: Final = {
@@ -112,7 +113,7 @@ class Monitoring:
         process = ChildProcess(command, log, self.directory)
         self.running.append(process)
         end_s = monotonic_s() + READY_WITHIN_S
-        while not _is_ready(ports[name]):
+        while not is_ready(f"{HOST}:{ports[name]}", _ANSWER_S):
             if process.wait(_LOOK_S):
                 raise MonitoringError(f"{name} ended at once: {_last_line(log)}")
             if monotonic_s() > end_s:
@@ -149,17 +150,6 @@ def free_port_near(port: int) -> int:
 
 def _found(commands: tuple[str, ...]) -> str | None:
     return next((path for command in commands if (path := shutil.which(command))), None)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=_LOOK_S * 10)
-    try:
-        connection.request("GET", "/-/ready")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _last_line(log: Path) -> str:
