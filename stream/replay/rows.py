@@ -6,6 +6,7 @@ in a temporary file, and memory holds the days alone.
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from datetime import tzinfo
 from typing import Any, Final, Self
 
 import msgspec
@@ -21,12 +22,21 @@ IN_MEMORY_BYTES: Final = 32 * 1024 * 1024
 COLUMNS: Final = ("queue", "window", "start", "end", *kpi.interval_values({}))
 
 
+Days = dict[tuple[int, str], Counts]  # (start in ms, queue) -> counts
+
+
+def add_to_day(days: Days, zone: tzinfo, start_ms: int, queue: str, counts: Counts) -> None:
+    """Add an interval of a queue to its local day."""
+    day = day_start_ms(start_ms, zone), queue
+    days[day] = merge_counts([days.get(day, {}), counts])
+
+
 class Rows:
     """Collects intervals in the order in which they become final. A context manager: it holds a temporary file."""
 
     def __init__(self, rules: BoardRules) -> None:
         self._rules = rules
-        self._days: dict[tuple[int, str], Counts] = {}
+        self._days: Days = {}
         self._intervals = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115 - lives as long as this
 
     def __enter__(self) -> Self:
@@ -43,8 +53,7 @@ class Rows:
         for start_ms, queue, counts in closed:
             row = interval_row(queue, INTERVAL, start_ms, start_ms + self._rules.interval_ms, counts, zone)
             self._intervals.write(msgspec.json.encode(row) + b"\n")
-            day = day_start_ms(start_ms, zone), queue
-            self._days[day] = merge_counts([self._days.get(day, {}), counts])
+            add_to_day(self._days, zone, start_ms, queue, counts)
 
     def lines(self) -> Iterator[bytes]:
         """Yield every row as a line of JSON."""

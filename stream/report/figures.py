@@ -1,6 +1,6 @@
 """What a page shows: the closed intervals of a replay, added up by day, by hour of the week and by queue.
 
-Intervals are those of `stream.replay.Rows`, so a day here equals the day there. Memory holds the days of each queue and
+Intervals are those of `stream.replay.Rows`, and so are the days. Memory holds the days of each queue and
 a week of hours, however long the history is.
 """
 
@@ -16,7 +16,8 @@ from stream.core.counts import Counts
 from stream.core.labels import unique_labels
 from stream.core.rules import HISTOGRAM_BOUNDS_S, BoardRules
 from stream.core.snapshot import HistogramView, QueueView
-from stream.core.window import day_start_ms, minute_of_week
+from stream.core.window import minute_of_week
+from stream.replay.rows import Days, add_to_day
 
 WORST_MAX: Final = 15  # a page of paper has room for more, a conversation about them has not
 _MINUTES_AN_HOUR: Final = 60
@@ -53,7 +54,7 @@ class Figures:
     """Collects a replay. Give it every interval that becomes final, then its last look at the queues."""
 
     rules: BoardRules
-    days: dict[tuple[int, str], Counts] = field(default_factory=dict)
+    days: Days = field(default_factory=dict)
     hours: dict[tuple[int, int], Counts] = field(default_factory=dict)  # weekday from Monday = 0, hour
     _worst: list[Interval] = field(default_factory=list)
     _waits: dict[str, list[int]] = field(default_factory=dict)
@@ -62,8 +63,7 @@ class Figures:
         """Take intervals that are final: start in ms, queue, counts."""
         zone = self.rules.time_zone
         for start_ms, queue, counts in closed:
-            day = day_start_ms(start_ms, zone), queue
-            self.days[day] = merge_counts([self.days.get(day, {}), counts])
+            add_to_day(self.days, zone, start_ms, queue, counts)
             weekday, minute = minute_of_week(start_ms, zone)
             hour = weekday, minute // _MINUTES_AN_HOUR
             self.hours[hour] = merge_counts([self.hours.get(hour, {}), counts])
