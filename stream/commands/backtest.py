@@ -24,7 +24,16 @@ from stream.commands.common import (
     say,
     say_json,
 )
-from stream.commands.history import SOURCE_HELP, STDIN, History, check_source, moment_text, parse_step
+from stream.commands.history import (
+    SOURCE_HELP,
+    STDIN,
+    History,
+    check_source,
+    moment_text,
+    parse_step,
+    tell_silences,
+)
+from stream.commands.outputs import whole_file
 from stream.settings import Settings, board_rules, parse_set
 from stream.settings.spans import parse_span
 
@@ -223,7 +232,6 @@ class _Run:
     def _fill(self, settings: Settings, sink: Any) -> list[tuple[int, int]]:
         """Replay into a Prometheus what the rules ask for; return the spans that have samples."""
         from stream.backtest import spans_of  # noqa: PLC0415 - start fast
-        from stream.garbage import spare_the_collector  # noqa: PLC0415
         from stream.replay import Replay, Sampler  # noqa: PLC0415
 
         history = History(self.task.source, settings, self.ranges or {})
@@ -232,7 +240,6 @@ class _Run:
         with ExitStack() as stack:
             show, feeds = history.open(stack)
             self.ranges = history.ranges
-            spare_the_collector()
             replay = Replay(feeds, board_rules(settings), step_ms=self.task.step_ms)
             for moment in replay.moments():
                 first_ms = moment.at_ms if first_ms is None else first_ms
@@ -241,8 +248,7 @@ class _Run:
             sink.finish()
         if first_ms is None or replay.at_ms is None:
             raise RunError(f"{self.task.source}: has no event that can be replayed; nothing was tested")
-        for start_ms, end_ms in replay.skipped:
-            note(f"no events between {moment_text(start_ms)} and {moment_text(end_ms)}: not tested")
+        tell_silences(replay, "not tested")
         return spans_of(first_ms, replay.at_ms, replay.skipped)
 
 
@@ -427,13 +433,6 @@ def _show_sweep(key: str, rows: "Sequence[tuple[str, Outcome]]", *, as_json: boo
 def _write_page(path: Path, found: "Outcome", task: Task) -> None:
     from stream.backtest import page  # noqa: PLC0415 - start fast
 
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(page(found, task.rules.name, task.source), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        reason = (error.strerror or str(error)).lower()
-        raise RunError(
-            f"--html {path} cannot be written: {reason}; make room, or name another file"
-        ) from error
+    text = page(found, task.rules.name, task.source)
+    with whole_file(str(path), "--html") as stream:
+        stream.write(text.encode())

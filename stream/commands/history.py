@@ -1,12 +1,12 @@
-"""Where `replay` and `backtest` take history from: a file, standard input, or a topic."""
+"""What the commands over history share: where it comes from (a file, standard input, a topic), and what they say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from stream.commands.common import UsageError, existing, progress, quiet_libraries
+from stream.commands.common import UsageError, existing, note, progress, quiet_libraries
 from stream.settings import Settings
 from stream.settings.spans import parse_span
 
@@ -29,21 +29,30 @@ class History:
     settings: Settings
     ranges: dict[int, tuple[int, int]] = field(default_factory=dict)
 
+    @property
+    def size_bytes(self) -> int | None:
+        """Return how large a file is; None for what is none."""
+        is_file = self.source != STDIN and not self.source.startswith(KAFKA)
+        return Path(self.source).stat().st_size if is_file else None
+
     def open(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
         """Return what shows how far a replay is, and the feeds. Closed with the stack."""
+        from stream.garbage import spare_the_collector  # noqa: PLC0415 - start fast
+
+        opened = self._open_topic(stack) if self.source.startswith(KAFKA) else self._open_lines(stack)
+        spare_the_collector()
+        return opened
+
+    def _open_lines(self, stack: ExitStack) -> tuple[Callable[["Replay"], None], "list[Feed]"]:
         from stream.replay import RecordFeed, read_lines  # noqa: PLC0415 - start fast
 
-        if self.source.startswith(KAFKA):
-            return self._open_topic(stack)
         seen = 0
 
         def on_bytes(count: int) -> None:
             nonlocal seen
             seen += count
 
-        size = None
-        if self.source != STDIN and not self.source.endswith(".gz"):
-            size = Path(self.source).stat().st_size
+        size = None if self.source.endswith(".gz") else self.size_bytes  # of a packed one nobody knows
         update = stack.enter_context(progress("bytes read", size))
         feed = RecordFeed(read_lines(self.source, on_bytes))
         return lambda replay: update(seen, moment_text(replay.at_ms)), [feed]
@@ -78,6 +87,18 @@ def parse_step(text: str) -> int:
     if not STEP_MS_MIN <= step_ms <= STEP_MS_MAX:
         raise UsageError(f"--step {text} is out of bounds; 1s to {STEP_MS_MAX // 1_000}s")
     return step_ms
+
+
+def tell_silences(replay: "Replay", what_not: str) -> None:
+    """Say which silences were passed over, and what was not done there."""
+    for start_ms, end_ms in replay.skipped:
+        note(f"no events between {moment_text(start_ms)} and {moment_text(end_ms)}: {what_not}")
+
+
+def outcome_text(counts: Mapping[str, object]) -> str:
+    """Write what became of the records, for people."""
+    shown = ", ".join(f"{counts[name]} {name}" for name in ("applied", "duplicate", "late", "rejected"))
+    return f"{counts['read']} records: {shown}"
 
 
 def moment_text(at_ms: int | None) -> str:

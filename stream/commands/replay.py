@@ -22,7 +22,15 @@ from stream.commands.common import (
     say,
     say_json,
 )
-from stream.commands.history import KAFKA, SOURCE_HELP, History, check_source, moment_text, parse_step
+from stream.commands.history import (
+    KAFKA,
+    SOURCE_HELP,
+    History,
+    check_source,
+    outcome_text,
+    parse_step,
+    tell_silences,
+)
 from stream.commands.outputs import disk, whole_file
 from stream.settings import Settings, board_rules
 
@@ -127,8 +135,7 @@ def replay(
     if as_json:
         say_json(counts)
     elif out is not None:
-        shown = ", ".join(f"{counts[name]} {name}" for name in ("applied", "duplicate", "late", "rejected"))
-        say(f"{counts['read']} records: {shown}; {written} are in {out}")
+        say(f"{outcome_text(counts)}; {written} are in {out}")
     return 0
 
 
@@ -173,20 +180,13 @@ class Job:
         found = saved_replay(Path(self.out)) if of_files else load_state(self.state)["replay"]
         return {int(partition): (first, end) for partition, (first, end) in found["offsets"].items()}
 
-    @property
-    def total_bytes(self) -> int | None:
-        """Return how much there is to read, where that can be known."""
-        return (
-            None if self.source == "-" or self.source.startswith(KAFKA) else Path(self.source).stat().st_size
-        )
-
-    def described(self, settings: Settings, ranges: dict[int, tuple[int, int]]) -> dict[str, Any]:
+    def described(self, settings: Settings, history: History) -> dict[str, Any]:
         """Return what makes this replay this one: another one may not go on where it stopped."""
         rules = board_rules(settings, by_arrival=self.by_arrival)
         return {
             "source": self.source,
-            "bytes": self.total_bytes,
-            "offsets": {str(partition): list(span) for partition, span in ranges.items()},
+            "bytes": history.size_bytes,
+            "offsets": {str(partition): list(span) for partition, span in history.ranges.items()},
             "step_ms": self.step_ms,
             "job": self.job,
             "instance": self.instance,
@@ -204,12 +204,10 @@ class _Run:
 
     def run(self) -> tuple[dict[str, Any], str]:
         """Replay everything; return the summary, and what was written."""
-        from stream.garbage import spare_the_collector  # noqa: PLC0415 - start fast
-        from stream.replay import Replay, summary  # noqa: PLC0415
+        from stream.replay import Replay, summary  # noqa: PLC0415 - start fast
 
         with ExitStack() as stack:
             show, feeds = self.history.open(stack)
-            spare_the_collector()
             replay = Replay(
                 feeds,
                 board_rules(self.settings, by_arrival=self.job.by_arrival),
@@ -218,8 +216,7 @@ class _Run:
             )
             write = self._samples if self.job.to.sampled else self._rows
             written = write(replay, lambda: show(replay))
-            for start_ms, end_ms in replay.skipped:
-                note(f"no events between {moment_text(start_ms)} and {moment_text(end_ms)}: not sampled")
+            tell_silences(replay, "not sampled")
             return summary(replay.read, replay.tally()), written
 
     # --- intervals and days --------------------------------------------------------------------------------------
@@ -257,7 +254,7 @@ class _Run:
         from stream.replay import Sampler  # noqa: PLC0415 - start fast
 
         sampler = Sampler(self.job.job, self.job.instance, self.settings.alerts)
-        described = self.job.described(self.settings, self.history.ranges)
+        described = self.job.described(self.settings, self.history)
         with self._sink(described) as sink, disk(self.job.out or ""):
             for moment in replay.moments():
                 sink.write(moment.at_ms, sampler.take(replay.snapshot()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream.commands.common import ConfigFile, Json, Sets, UsageError, configuration, failing, say, say_json
-from stream.commands.history import KAFKA, SOURCE_HELP, STDIN, History, check_source
+from stream.commands.history import KAFKA, SOURCE_HELP, STDIN, History, check_source, outcome_text
 from stream.commands.outputs import disk, whole_file
 from stream.settings import Settings, board_rules
 
@@ -45,8 +45,7 @@ def report(
     if as_json:
         say_json(counts)
     else:
-        shown = ", ".join(f"{counts[name]} {name}" for name in ("applied", "duplicate", "late", "rejected"))
-        say(f"{counts['read']} records: {shown}; the report is in {out}")
+        say(f"{outcome_text(counts)}; the report is in {out}")
     return 0
 
 
