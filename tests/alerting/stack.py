@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import yaml
 
 from stream.clock import monotonic_s, wall_ms
-from tests.alerting.debian import program
+from tests.machine import free_port, program
 
 GRAFANA = Path(__file__).parents[2] / "grafana"
 LOOK_S = 0.1
@@ -33,13 +32,6 @@ def scaled(text: str, pace: int) -> str:
         return f"{span_ms // 1_000}s" if span_ms % 1_000 == 0 else f"{span_ms}ms"
 
     return _SPAN.sub(shorter, text)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass

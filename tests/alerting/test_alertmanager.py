@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.alerting.debian import program
 from tests.alerting.stack import START_S, start_alertmanager
+from tests.machine import program
 from tools.rule_tests import rules
 
 CONFIG = Path(__file__).parents[2] / "grafana/alertmanager/alertmanager.yml"

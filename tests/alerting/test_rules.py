@@ -12,8 +12,8 @@ from stream.export.metrics import METRICS, Kind, scrape
 from stream.export.render import render
 from stream.settings import Settings
 from stream.settings.keys import known_keys, queue_keys
-from tests.alerting.debian import program
 from tests.export.centre import BUILD, many_queues, stopped
+from tests.machine import program
 from tools.mutate_rules import outcome
 from tools.rule_cases import CASES
 from tools.rule_tests import RULES, TESTS, files, needed, rules

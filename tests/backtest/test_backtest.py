@@ -18,8 +18,8 @@ from stream.cli import main
 from stream.commands.backtest import SWEEP_VALUES_MAX
 from stream.replay import RecordFeed, Replay, Sampler, read_lines
 from stream.settings import board_rules, load
+from tests.machine import program
 from tests.replay.history import logs
-from tests.replay.prometheus import tool
 
 STEP_MS = 30_000
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ groups:
 @pytest.fixture(autouse=True)
 def directory(tmp_path, monkeypatch):
     """Work in a directory with rules and three hours of history; without a Prometheus skip, in CI fail."""
-    tool("prometheus")
+    program("prometheus")
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("CALLGAUGE_")]:
         monkeypatch.delenv(name)

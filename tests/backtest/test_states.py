@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.backtest.states import Span, episodes
-from tests.replay.prometheus import tool
+from tests.machine import program
 
 MINUTE_MS = 60_000
 STEPS = 24
@@ -71,7 +71,7 @@ def judged(patterns: list[Pattern], interval_minutes: int) -> "subprocess.Comple
         judge = {"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": [group]}
         (folder / "test.yml").write_text(json.dumps(judge))
         return subprocess.run(
-            [tool("promtool"), "test", "rules", "test.yml"],
+            [program("promtool"), "test", "rules", "test.yml"],
             cwd=folder,
             capture_output=True,
             text=True,

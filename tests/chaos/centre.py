@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from tests import oracle
 from tests.chaos.feed import GRACE_MS
 from tests.chaos.proxy import HOST, Proxy
 from tests.chaos.worker import JUMP
+from tests.machine import free_port
 
 ROOT = Path(__file__).parents[2]
 SESSION_S = 6.0  # the least that a broker allows
@@ -65,13 +65,6 @@ def wait_until(what: str, condition: Callable[[], Any], patience_s: float = PATI
             raise ChaosError(f"waited in vain for {patience_s:.0f} s until {what}")
         time.sleep(LOOK_S)
     return found
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server((HOST, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def state_of(pid: int) -> str:

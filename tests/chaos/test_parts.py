@@ -8,10 +8,11 @@ from collections import Counter
 import pytest
 
 from tests.chaos import report
-from tests.chaos.centre import free_port, wait_until
+from tests.chaos.centre import wait_until
 from tests.chaos.faults import KILL, ZOMBIE
 from tests.chaos.proxy import HOST, Proxy
 from tests.chaos.run import OUTCOMES, Account, what_did_not_happen
+from tests.machine import free_port
 
 SHORT_S = 0.5
 PATIENCE_S = 60

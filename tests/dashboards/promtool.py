@@ -1,28 +1,15 @@
 """Queries of the dashboards put to Prometheus' own engine, over series that a test makes up."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.conftest import IN_CI
 from tests.dashboards.boards import as_grafana, filled, panel
+from tests.machine import program
 
 STEP_S = 5  # between two scrapes
-
-
-def tool(name: str) -> str:
-    """Return where a program of Debian's package prometheus is; without it skip, and in CI fail."""
-    found = shutil.which(name)
-    if found is None:
-        if IN_CI:
-            pytest.fail(f"{name} is not installed, and CI must have it (Debian: prometheus)")
-        pytest.skip(f"{name} IS NOT INSTALLED: QUERIES WERE NOT PUT TO PROMETHEUS")
-    return found
 
 
 class Scenario:
@@ -104,7 +91,7 @@ class Scenario:
         # JSON is YAML
         path.write_text(json.dumps({"rule_files": [], "evaluation_interval": f"{STEP_S}s", "tests": [group]}))
         done = subprocess.run(
-            [tool("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False
+            [program("promtool"), "test", "rules", str(path)], capture_output=True, text=True, check=False
         )
 
         assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import pytest
 import yaml
 
 from tests.dashboards.boards import ROOT, filled, targets
-from tests.dashboards.promtool import tool
+from tests.machine import free_port, program
 
 DEADLINE_S = 120.0  # generous: a machine that is busy is slow, not wrong
 LOOK_S = 0.5
@@ -26,13 +25,6 @@ QUEUE = "sales"
 pytestmark = pytest.mark.timeout(900)  # several processes, each of which may have to wait for a core
 # So that some give up; with enough agents nobody does.
 SHORTAGE = f"staff_shortage {QUEUE} +1m 9h 0.6"
-
-
-def free_port():
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def get(url):
@@ -67,7 +59,7 @@ class Prometheus:
         with (folder / "prometheus.log").open("w") as log:
             self.process = subprocess.Popen(
                 [
-                    tool("prometheus"),
+                    program("prometheus"),
                     f"--config.file={folder / 'prometheus.yml'}",
                     f"--storage.tsdb.path={folder / 'data'}",
                     f"--web.listen-address={self.url.removeprefix('http://')}",
@@ -89,7 +81,7 @@ class Prometheus:
 @pytest.fixture(scope="module")
 def prometheus(kafka, tmp_path_factory):
     """Lend one that scrapes a worker; an hour of calls lies behind, and they go on."""
-    tool("prometheus")
+    program("prometheus")
     folder = tmp_path_factory.mktemp("live")
     prefix, port = f"live-{os.getpid()}", free_port()
     settings = [

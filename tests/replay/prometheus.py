@@ -1,8 +1,6 @@
 """A real Prometheus for one test: filled by remote write or by blocks, asked over HTTP."""
 
 import json
-import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,22 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.conftest import IN_CI
+from tests.machine import free_port, program
 
 DEADLINE_S = 120.0  # generous: a machine that is busy is slow, not wrong
 LOOK_S = 0.1
-
-
-def tool(name: str) -> str:
-    """Return where a program of Debian's package prometheus is; without it skip, and in CI fail."""
-    found = shutil.which(name)
-    if found is None:
-        if IN_CI:
-            pytest.fail(f"{name} is not installed, and CI must have it (Debian: prometheus)")
-        pytest.skip(f"{name} IS NOT INSTALLED: NOTHING WAS PUT INTO PROMETHEUS")
-    return found
 
 
 class Prometheus:
@@ -58,10 +44,7 @@ class Prometheus:
 @contextmanager
 def running(folder: Path, storage: str = "") -> Iterator[Prometheus]:
     """Run one on a data directory `folder/data`; it scrapes nothing and keeps everything."""
-    program = tool("prometheus")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    prometheus, address = program("prometheus"), f"127.0.0.1:{free_port()}"
     (folder / "prometheus.yml").write_text(storage)
     options = (
         f"--config.file={folder / 'prometheus.yml'}",
@@ -71,7 +54,7 @@ def running(folder: Path, storage: str = "") -> Iterator[Prometheus]:
         f"--web.listen-address={address}",
     )
     with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen([program, *options], stderr=log)
+        process = subprocess.Popen([prometheus, *options], stderr=log)
     try:
         _wait(f"http://{address}/-/ready", process)
         yield Prometheus(f"http://{address}")

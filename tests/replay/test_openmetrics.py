@@ -8,8 +8,9 @@ import pytest
 from stream.replay import OpenMetricsFiles, ReplayError, Sampler
 from stream.replay.samples import Series
 from stream.settings import Alerts
+from tests.machine import program
 from tests.replay.history import START_MS, logs, replay_of
-from tests.replay.prometheus import running, tool
+from tests.replay.prometheus import running
 
 STEP_MS = 60_000
 DESCRIBED = {"source": "test", "offsets": {}}
@@ -52,10 +53,8 @@ def test_every_sample_is_found_again_in_a_real_prometheus(whole, tmp_path):
         "callgauge-2026-03-03.om",
     ]
     for command in manifest["import"]:
-        program, *arguments = [
-            str(tmp_path / "data") if part == "DATA_DIRECTORY" else part for part in command
-        ]
-        subprocess.run([tool(program), *arguments], cwd=whole, check=True, capture_output=True)
+        name, *arguments = [str(tmp_path / "data") if part == "DATA_DIRECTORY" else part for part in command]
+        subprocess.run([program(name), *arguments], cwd=whole, check=True, capture_output=True)
     expected = {}
     for file in manifest["files"]:
         for line in (whole / file["file"]).read_text().splitlines():

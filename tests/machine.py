@@ -1,6 +1,7 @@
-"""The programs of Debian's packages prometheus and prometheus-alertmanager: here, or a reason not to test."""
+"""What tests need of the machine: programs of Debian's packages, or a reason not to test; and free ports."""
 
 import shutil
+import socket
 
 import pytest
 
@@ -17,3 +18,10 @@ def program(*names: str) -> str:
     if IN_CI:
         pytest.fail(f"no {names[0]}, and CI=true: {INSTALL}")
     pytest.skip(f"NO {names[0].upper()}, WHAT NEEDS IT IS NOT TESTED: {INSTALL}")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at this moment."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
