@@ -4,14 +4,9 @@ from typing import Any
 
 from tools.dashboards import parts
 from tools.dashboards.parts import BLUE, GREY, ORANGE, SKY, VERMILLION, Column, Place, Query
-from tools.dashboards.queries import RATE, age, freshness_states, limit, series
+from tools.dashboards.queries import age, freshness_states, limit, rate, series
 
 UID = "callgauge-processor"
-
-
-def _rate(name: str, by: str = "") -> str:
-    grouping = f" by ({by})" if by else ""
-    return f"sum{grouping} (rate({series(name)}{RATE}))"
 
 
 def _tiles() -> list[Any]:
@@ -102,7 +97,7 @@ def _records() -> list[Any]:
             "Events applied, a second",
             "By type.",
             Place(0, 14, 12, 9),
-            [Query(_rate("callgauge_events_total", by="event"), "{{event}}")],
+            [Query(rate("callgauge_events_total", by="event"), "{{event}}")],
             "short",
             stacked=True,
         ),
@@ -111,8 +106,8 @@ def _records() -> list[Any]:
             "Late ones and repeated ones. Late ones are kept in a topic of their own.",
             Place(12, 14, 12, 9),
             [
-                Query(_rate("callgauge_events_late_total"), "late", VERMILLION),
-                Query(_rate("callgauge_events_duplicate_total"), "duplicate", BLUE),
+                Query(rate("callgauge_events_late_total"), "late", VERMILLION),
+                Query(rate("callgauge_events_duplicate_total"), "duplicate", BLUE),
             ],
             "short",
         ),
@@ -120,7 +115,7 @@ def _records() -> list[Any]:
             "Rejected, a second",
             "Records that are no events, by reason. They are in the dead-letter topic.",
             Place(0, 23, 12, 9),
-            [Query(_rate("callgauge_events_rejected_total", by="reason"), "{{reason}}")],
+            [Query(rate("callgauge_events_rejected_total", by="reason"), "{{reason}}")],
             "short",
             bars=True,
             stacked=True,
@@ -129,7 +124,7 @@ def _records() -> list[Any]:
             "Anomalies, a second",
             "Applied events that make no sense for their call, by kind.",
             Place(12, 23, 12, 9),
-            [Query(_rate("callgauge_events_anomalous_total", by="kind"), "{{kind}}")],
+            [Query(rate("callgauge_events_anomalous_total", by="kind"), "{{kind}}")],
             "short",
             bars=True,
             stacked=True,
@@ -153,11 +148,11 @@ def _process() -> list[Any]:
             "Batches put back since records before them were missing, holes of the log, and what was lost or refused.",
             Place(12, 32, 12, 9),
             [
-                Query(_rate("callgauge_position_holes_total"), "put back", ORANGE),
-                Query(_rate("callgauge_log_gaps_total"), "gaps of the log", BLUE),
-                Query(_rate("callgauge_retention_gaps_total"), "lost to retention", SKY),
-                Query(_rate("callgauge_checkpoints_refused_total"), "checkpoints refused", GREY),
-                Query(_rate("callgauge_queues_over_limit_total"), "contacts of too many queues", VERMILLION),
+                Query(rate("callgauge_position_holes_total"), "put back", ORANGE),
+                Query(rate("callgauge_log_gaps_total"), "gaps of the log", BLUE),
+                Query(rate("callgauge_retention_gaps_total"), "lost to retention", SKY),
+                Query(rate("callgauge_checkpoints_refused_total"), "checkpoints refused", GREY),
+                Query(rate("callgauge_queues_over_limit_total"), "contacts of too many queues", VERMILLION),
             ],
             "short",
         ),

@@ -48,6 +48,12 @@ def series(name: str, *matchers: str) -> str:
     return f"{name}{{{selected}}}"
 
 
+def rate(name: str, *matchers: str, by: str = "") -> str:
+    """Return how much a counter grows a second, added up."""
+    grouping = f" by ({by})" if by else ""
+    return f"sum{grouping} (rate({series(name, *matchers)}{RATE}))"
+
+
 def limit(name: str) -> str:
     """Return a threshold of the configuration, the same one that the alert rules use."""
     return f"max({series(f'callgauge_alert_{name}')})"
@@ -77,8 +83,7 @@ class Figures:
 
     def rate(self, name: str, *matchers: str, by: str = "") -> str:
         """Return how much a counter grows a second, over the queues."""
-        grouping = f" by ({by})" if by else ""
-        return f"sum{grouping} (rate({series(name, self.queues, *matchers)}{RATE}))"
+        return rate(name, self.queues, *matchers, by=by)
 
     # service level
 

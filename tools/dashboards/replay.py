@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tools.dashboards import parts
 from tools.dashboards.parts import BLUE, GREY, ORANGE, SKY, VERMILLION, Place, Query
-from tools.dashboards.queries import RATE, Figures, series
+from tools.dashboards.queries import RATE, Figures, rate, series
 
 UID = "callgauge-replay"
 DAY: Final = 'window="day"'
@@ -117,9 +117,6 @@ def _contacts(figures: Figures) -> list[Any]:
 
 
 def _records() -> list[Any]:
-    def rate(name: str) -> str:
-        return f"sum(rate({series(name)}{RATE}))"
-
     return [
         parts.graph(
             "What became of the records, a second",
