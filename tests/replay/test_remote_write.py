@@ -1,9 +1,10 @@
 """Remote write: everything arrives in a real Prometheus, refusals are named, and what fails is tried again."""
 
+import cramjam
 import pytest
 
 from stream.replay import RemoteWrite, ReplayError, Sampler, posting
-from stream.replay.remote_write import RETRIES_MAX, Answer
+from stream.replay.remote_write import RETRIES_MAX, Answer, encode_labels
 from stream.settings import Alerts
 from tests.replay.history import START_MS, logs, replay_of
 from tests.replay.prometheus import running
@@ -107,22 +108,16 @@ def test_one_refused_series_among_many_is_found():
     bad = series[37][0]
 
     def post(body):
-        import cramjam  # noqa: PLC0415 - only here
-
         raw = bytes(cramjam.snappy.decompress_raw(body))
-        return Answer(400, "no") if bad.name.encode() in raw and label_bytes(bad) in raw else Answer(204, "")
+        return (
+            Answer(400, "no") if bad.name.encode() in raw and encode_labels(bad) in raw else Answer(204, "")
+        )
 
     sink = RemoteWrite(post, nobody_waits, "http://receiver")
     sink.write(START_MS, series)
     with pytest.raises(ReplayError) as failed:
         sink.finish()
     assert f"refused {bad.text} with status 400: no" in str(failed.value)
-
-
-def label_bytes(series):
-    from stream.replay.remote_write import encode_labels  # noqa: PLC0415 - only here
-
-    return encode_labels(series)
 
 
 def test_a_receiver_that_is_away_is_asked_again_and_again_and_then_given_up():
