@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Any, cast
 
 from stream.core import fields as f
 from stream.core.board import MAGIC as BOARD_MAGIC
 from stream.core.calls import MAGIC as CALLS_MAGIC
-from stream.core.slots import assess
+from stream.core.slots import LogRecord, assess
 from stream.core.wire import shard_of
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
@@ -39,6 +39,7 @@ class Auditor:
             board: BoardShell(settings, CheckpointTable(board, BOARD_MAGIC, read), send),
         }
         self._magics = {calls: CALLS_MAGIC, board: BOARD_MAGIC}
+        self._written: dict[tuple[str, int], deque[LogRecord]] = defaultdict(lambda: deque(maxlen=LOOKED_AT))
         self._durable: dict[tuple[str, int], int] = defaultdict(lambda: -1)
         self._seen: dict[tuple[int, int, str], tuple[Any, ...]] = {}
         self.closed: list[
@@ -48,15 +49,19 @@ class Auditor:
     # --- I4: what is committed is saved ---------------------------------------------------------------------
 
     def wrote(self, process: "Process", topic: str, partition: int) -> None:
-        """Note how far a process would get that started from what is in the log now."""
+        """Note how far a process gets that starts from what was written, while the disk keeps it.
+
+        What the disk spoils afterwards, be it between a chunk and its head, no worker can know when it commits.
+        """
         if topic == self._world.settings.topics.intervals:
             self._closed(process)
         shell = self._shells.get(topic)
         if shell is None:
             return
-        records = self._world.broker.logs[topic][partition].records[-LOOKED_AT:]
-        tail = [(record.key, record.value) for record in records]
-        found = assess(self._magics[topic], partition, tail, from_the_beginning=True)
+        written = self._written[topic, partition]
+        record = self._world.broker.logs[topic][partition].records[-1]
+        written.append((record.key, record.value))
+        found = assess(self._magics[topic], partition, list(written), from_the_beginning=True)
         if not found.usable:
             return
         applied = shell.load(found.usable[0].data, partition).applied_offset
