@@ -23,8 +23,12 @@ class Count:
 
     def of(self, counts: Mapping[int, int]) -> int:
         """Add up the fields of a cell, a window or a total."""
-        plus = sum(counts.get(field, 0) for field in self.plus)
-        return plus - sum(counts.get(field, 0) for field in self.minus)
+        value, held = 0, counts.get  # read a hundred thousand times in a scrape of a large centre: no generators
+        for field in self.plus:
+            value += held(field, 0)
+        for field in self.minus:
+            value -= held(field, 0)
+        return value
 
 
 @dataclass(frozen=True, slots=True)
