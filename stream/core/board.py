@@ -19,7 +19,7 @@ from stream.core.checkpoint import CheckpointError, Encoded, encode, unseal
 from stream.core.counts import Counts, add
 from stream.core.queue_board import QueueBoard, QueueState
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
-from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, WindowView
+from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, Status, WindowView
 from stream.core.window import day_start_ms, interval_start_ms, minute_of_week, rfc3339
 from stream.core.wire import PUBLICATION_VERSION, Publication, decode_publication, shard_of
 
@@ -410,22 +410,24 @@ def interval_row(
 # --- one view of several shards ---------------------------------------------------------------------------------------
 
 
+def clock_of_all(shards: Iterable[BoardShard]) -> int | None:
+    """Return the earliest clock of some shards; None while one of them has none yet."""
+    clocks = [board.clock_ms() for board in shards]
+    known = [clock for clock in clocks if clock is not None]
+    return min(known) if known and len(known) == len(clocks) else None
+
+
 def take_snapshot(
     shards: Iterable[BoardShard],
     pipeline: PipelineView,
     rules: BoardRules,
     *,
-    ready: bool,
-    not_ready_reason: str,
-    healthy: bool,
-    unhealthy_reason: str,
+    status: Status,
     taken_at_ms: int,
 ) -> Snapshot:
-    """Look at all shards of this process at one moment. The clock is the earliest of theirs."""
+    """Look at all shards of this process at one moment, by the clock of all."""
     boards = list(shards)
-    clocks = [board.clock_ms() for board in boards]
-    known = [clock for clock in clocks if clock is not None]
-    clock_ms = min(known) if known and len(known) == len(clocks) else None
+    clock_ms = clock_of_all(boards)
     views: list[QueueView] = []
     if clock_ms is not None:
         firsts = {name: first_at_ms for board in boards for name, first_at_ms in board.firsts()}
@@ -435,10 +437,10 @@ def take_snapshot(
         queues=tuple(sorted(views, key=lambda view: view.queue)),
         over_limit=sum(_contacts(view) for view in views if view.queue == f.OTHER),
         pipeline=pipeline,
-        ready=ready,
-        not_ready_reason=not_ready_reason,
-        healthy=healthy,
-        unhealthy_reason=unhealthy_reason,
+        ready=status.ready,
+        not_ready_reason=status.not_ready_reason,
+        healthy=status.healthy,
+        unhealthy_reason=status.unhealthy_reason,
         taken_at_ms=taken_at_ms,
     )
 

@@ -6,6 +6,7 @@ the epoch, spans integer milliseconds; ratios are left to ``stream.core.kpi``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,24 @@ class PipelineView:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Status:
+    """Whether the process can be asked, and whether it is well: what the probes want to know."""
+
+    ready: bool
+    not_ready_reason: str  # one line; empty when ready
+    healthy: bool
+    unhealthy_reason: str
+
+
+WELL: Final = Status(ready=True, not_ready_reason="", healthy=True, unhealthy_reason="")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Status):
     """Everything at one moment. ``clock_ms`` is the board's clock, None until every source partition was heard."""
 
     clock_ms: int | None
     queues: tuple[QueueView, ...]  # sorted by name
     over_limit: int  # contacts counted under ``__other__``
     pipeline: PipelineView
-    ready: bool
-    not_ready_reason: str  # one line; empty when ready
-    healthy: bool
-    unhealthy_reason: str
     taken_at_ms: int  # wall clock

@@ -17,12 +17,12 @@ from faust.types import TP
 
 from stream.clock import monotonic_s, wall_ms
 from stream.core.board import MAGIC as BOARD_MAGIC
-from stream.core.board import take_snapshot
+from stream.core.board import BoardShard, clock_of_all, take_snapshot
 from stream.core.calls import MAGIC as CALLS_MAGIC
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import Clock
 from stream.core.slots import Found, StateTooLargeError
-from stream.core.snapshot import PipelineView, Snapshot
+from stream.core.snapshot import PipelineView, Snapshot, Status
 from stream.core.tally import add_up
 from stream.engine.app import App, make_app
 from stream.engine.batching import Consumer, PartEndedError, RawSchema, what_ended
@@ -444,33 +444,27 @@ class Engine:
     def snapshot(self) -> Snapshot:
         """Return everything that may be exported at this moment. An error in it ends the process."""
         try:
-            return self._snapshot()
+            return take_snapshot(
+                self._exported(),
+                self._pipeline(exported=self._certain()),
+                self.settings.board,
+                status=self.status(),
+                taken_at_ms=wall_ms(),
+            )
         except Exception as error:
             self.fail(error)
             raise
 
-    def _snapshot(self) -> Snapshot:
-        reason, ours = self._not_ready(), self._certain()
-        shards = self.board.live_shards() if ours else []
-        snapshot = take_snapshot(
-            shards,
-            self._pipeline(exported=ours),
-            self.settings.board,
-            ready=not reason,
-            not_ready_reason=reason,
-            healthy=not self._sick(),
-            unhealthy_reason=self._sick(),
-            taken_at_ms=wall_ms(),
-        )
-        if (
-            snapshot.ready
-            and shards
-            and snapshot.clock_ms is None
-            and self.settings.board.clock is Clock.WALL
-        ):
+    def status(self) -> Status:
+        """Return whether this process can be asked, and whether it is well."""
+        sick, reason, shards = self._sick(), self._not_ready(), self._exported()
+        silent = bool(shards) and clock_of_all(shards) is None and self.settings.board.clock is Clock.WALL
+        if silent and not reason:
             reason = "waiting for the first word of every source partition"
-            return replace(snapshot, ready=False, not_ready_reason=reason)
-        return snapshot
+        return Status(ready=not reason, not_ready_reason=reason, healthy=not sick, unhealthy_reason=sick)
+
+    def _exported(self) -> list[BoardShard]:
+        return self.board.live_shards() if self._certain() else []
 
     def _sick(self) -> str:
         return f"stopping: {self.failure}" if self.failure is not None else self._unhealthy

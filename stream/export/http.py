@@ -190,12 +190,12 @@ class _Site:
             return await _data(request, body, content_type, vary="Accept, Accept-Encoding")
 
     async def health(self, _: web.Request) -> web.Response:
-        snapshot = self._source.snapshot()
-        return _probe("healthy", snapshot.unhealthy_reason, good=snapshot.healthy)
+        status = self._source.status()
+        return _probe("healthy", status.unhealthy_reason, good=status.healthy)
 
     async def readiness(self, _: web.Request) -> web.Response:
-        snapshot = self._source.snapshot()
-        return _probe("ready", snapshot.not_ready_reason, good=snapshot.ready)
+        status = self._source.status()
+        return _probe("ready", status.not_ready_reason, good=status.ready)
 
 
 async def _data(request: web.Request, body: bytes, content_type: str, *, vary: str) -> web.Response:

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from stream.core.snapshot import Snapshot
+from stream.core.snapshot import Snapshot, Status
 
 
 class Source(Protocol):
@@ -10,4 +10,8 @@ class Source(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return one consistent view. Called on the event loop; must not block or await."""
+        ...
+
+    def status(self) -> Status:
+        """Return what the snapshot would say of the process, without looking at any queue: probes come often."""
         ...

@@ -18,7 +18,7 @@ from stream.core.board import BoardShard, take_snapshot
 from stream.core.calls import CallsStage, Record
 from stream.core.counts import Counts
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
-from stream.core.snapshot import PipelineView, Snapshot
+from stream.core.snapshot import WELL, PipelineView, Snapshot
 from stream.core.tally import add_up
 from stream.replay.feeds import Feed
 
@@ -144,9 +144,6 @@ class Replay:
             [self._board],
             self.tally(),
             self.rules,
-            ready=True,
-            not_ready_reason="",
-            healthy=True,
-            unhealthy_reason="",
+            status=WELL,
             taken_at_ms=self.at_ms or 0,
         )

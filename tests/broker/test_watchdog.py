@@ -34,7 +34,7 @@ BROKEN = {
 HANGING = {
     "agent_hangs": "has not moved, with",
     "publisher_hangs": "no publication or checkpoint of",
-    "checkpoint_hangs": "no publication or checkpoint of",
+    "checkpoint_hangs": "checkpoint of",  # neither it nor the publications that wait for it: both at one moment
     "saver_stops": "no checkpoint of",
     "fetcher_hangs": "has not moved, with",
     "reader_is_blocked": "the thread that reads Kafka has not answered",

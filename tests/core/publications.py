@@ -7,7 +7,7 @@ from stream.core import fields as f
 from stream.core.board import BoardShard, take_snapshot
 from stream.core.counts import add
 from stream.core.rules import BoardRules, FoldRules, QueueRule
-from stream.core.snapshot import PipelineView, QueueView, Snapshot
+from stream.core.snapshot import PipelineView, QueueView, Snapshot, Status
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication
 from tests.oracle import Rec
 
@@ -101,9 +101,6 @@ def snapshot(rules: BoardRules, *boards: BoardShard) -> Snapshot:
         boards,
         PipelineView(),
         rules,
-        ready=True,
-        not_ready_reason="",
-        healthy=False,
-        unhealthy_reason="slow",
+        status=Status(ready=True, not_ready_reason="", healthy=False, unhealthy_reason="slow"),
         taken_at_ms=7,
     )

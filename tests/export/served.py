@@ -23,6 +23,8 @@ class Fake:
             raise self.view
         return self.view(self.asked) if callable(self.view) else self.view
 
+    status = snapshot  # every snapshot is one
+
 
 class Server:
     """A served application in a thread of its own, and a client that speaks plain HTTP."""

@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 from stream.core import fields as f
 from stream.core.board import BoardShard, take_snapshot
 from stream.core.rules import BoardRules, FoldRules
-from stream.core.snapshot import HistogramView, PipelineView
+from stream.core.snapshot import WELL, HistogramView, PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication
 from stream.export.collector import registry_of
 from stream.export.metrics import scrape
@@ -59,10 +59,7 @@ def look(board):
         [board],
         PipelineView(),
         RULES,
-        ready=True,
-        not_ready_reason="",
-        healthy=True,
-        unhealthy_reason="",
+        status=WELL,
         taken_at_ms=0,
     )
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stream.core.board import BoardShard, take_snapshot
 from stream.core.calls import CallsStage
-from stream.core.snapshot import PipelineView
+from stream.core.snapshot import WELL, PipelineView
 from tests import oracle
 from tests.oracle import Rec
 from tests.properties import strategies
@@ -91,10 +91,7 @@ class Bench:
             self.shards,
             PipelineView(),
             self.rules,
-            ready=True,
-            not_ready_reason="",
-            healthy=True,
-            unhealthy_reason="",
+            status=WELL,
             taken_at_ms=0,
         )
 
