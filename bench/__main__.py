@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import bare, breakdown, faust_per_event, full_job, latency, pages, replay, restart, scrape
+from bench import bare, breakdown, faust_per_event, full_job, latency, outage, pages, replay, restart, scrape
 from bench.child import ROOT, BenchError
 from bench.figures import Throughput, percentile
 from bench.full_job import FullJob
@@ -29,6 +29,7 @@ from bench.report import (
     REPLAY,
     SCRAPED_10,
     SCRAPED_1000,
+    UNSAVED_10,
     WATCHED_10,
     Bound,
     Number,
@@ -48,9 +49,11 @@ QUESTIONS = {
     "g": "restart and memory with 100,000 open calls",
     "h": "what 200 open wall pages cost a catch-up",
     "r": "replay of the topic",
+    "k": "what checkpoints cost",
+    "o": "back at the end of the log after the broker stood still",
     "p": "where the worker's time goes (not part of the default)",
 }
-DEFAULT = "a,b,c,d,e,f,g,h,r"
+DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Variant:
 
 VARIANTS = (
     Variant(BARE, "a", 10, bare.run),
-    Variant(FULL_10, "cdfhr", 10, full_job.run),
+    Variant(FULL_10, "cdfhkr", 10, full_job.run),
+    Variant(UNSAVED_10, "k", 10, lambda setting, topic: full_job.run(setting, topic, saved=False)),
     Variant(REPLAY, "r", 10, replay.run),
     Variant(WATCHED_10, "h", 10, lambda setting, topic: full_job.run(setting, topic, watched=True)),
     Variant(SCRAPED_10, "f", 10, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
@@ -92,7 +96,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="callgauge-bench-"))
     try:
         with EmbeddedKafka() as broker:
-            setting = Setting(broker.bootstrap_servers, folder, sizes)
+            setting = Setting(broker.bootstrap_servers, folder, sizes, broker.pid or 0)
             results.load_average.append(load_average())
             _measure(setting, letters, results)
             results.load_average.append(load_average())
@@ -138,17 +142,9 @@ def _measure(setting: Setting, letters: set[str], results: Results) -> None:
             results.add(variant.name, run)
             _say(f"round {number + 1}, {variant.name}: {run.rate / 1_000:.1f} k/s, {run.cpu_us:.2f} us CPU")
     results.numbers += _numbers_of_jobs(jobs)
-    if "e" in letters:
-        results.numbers += _numbers_of_latency(latency.run(setting))
-    if "f" in letters:
-        for queues, limit_s in ((50, 0.05), (1_000, 1.0)):
-            results.numbers += _numbers_of_scrapes(queues, limit_s, scrape.run(setting, queues))
-    if "g" in letters:
-        results.numbers += _numbers_of_restart(setting.sizes.open_calls, restart.run(setting))
-    if "h" in letters:
-        results.numbers.append(_number_of_pages(pages.run(setting)))
-    if "p" in letters:
-        results.numbers += breakdown.run(setting, setting.topic(10))
+    for letter, measure in SINGLE.items():
+        if letter in letters:
+            results.numbers += measure(setting)
 
 
 def _numbers_of_jobs(jobs: dict[str, list[FullJob]]) -> list[Number]:
@@ -216,6 +212,30 @@ def _numbers_of_restart(calls: int, found: restart.Restart) -> list[Number]:
             f"{found.rss_restored_bytes / 1e6:.0f} MB after the restart",
         ),
     ]
+
+
+def _numbers_of_outage(found: outage.Outage) -> list[Number]:
+    what = f"broker frozen for {outage.FROZEN_S:.0f} s at 1,000 events/s"
+    return [
+        Number(f"{what}: ready again", found.ready_s, "s"),
+        Number(
+            f"{what}: lag 0", found.current_s, "s", Bound(at_most=10), f"{found.lag_max:.0f} records at most"
+        ),
+    ]
+
+
+# Questions that are asked once, and of nothing but their own workers.
+SINGLE: dict[str, Callable[[Setting], list[Number]]] = {
+    "e": lambda setting: _numbers_of_latency(latency.run(setting)),
+    "f": lambda setting: [
+        *_numbers_of_scrapes(50, 0.05, scrape.run(setting, 50)),
+        *_numbers_of_scrapes(1_000, 1.0, scrape.run(setting, 1_000)),
+    ],
+    "g": lambda setting: _numbers_of_restart(setting.sizes.open_calls, restart.run(setting)),
+    "h": lambda setting: [_number_of_pages(pages.run(setting))],
+    "o": lambda setting: _numbers_of_outage(outage.run(setting)),
+    "p": lambda setting: breakdown.run(setting, setting.topic(10)),
+}
 
 
 def _write(results: Results, folder: Path) -> None:

@@ -11,6 +11,7 @@ BARE, FAUST = "bare aiokafka loop", "Faust, one event at a time"
 FULL_10, FULL_1000 = "full job, 10 queues", "full job, 1,000 queues"
 REPLAY = "replay"
 SCRAPED_10, SCRAPED_1000 = f"{FULL_10}, scraped", f"{FULL_1000}, scraped"
+UNSAVED_10 = f"{FULL_10}, no checkpoints"
 WATCHED_10 = f"{FULL_10}, 200 pages open"
 
 
@@ -53,6 +54,8 @@ COMPARISONS = (
     Comparison("replay / full job, rate", REPLAY, FULL_10, False, Bound(at_least=1.0)),
     Comparison("CPU of an event, 1,000 / 10 queues", FULL_10, FULL_1000, True, Bound(at_most=1.3)),
     Comparison("time of an event, 1,000 / 10 queues", FULL_10, FULL_1000, False, Bound(at_most=1.3)),
+    Comparison("time of an event, checkpoints / none", UNSAVED_10, FULL_10, False, Bound(at_most=1.1)),
+    Comparison("CPU of an event, checkpoints / none", UNSAVED_10, FULL_10, True, Bound(at_most=1.1)),
     Comparison("time of an event scraped / not, 10 queues", FULL_10, SCRAPED_10, False, Bound(at_most=1.05)),
     Comparison("time of an event, 200 pages open / none", FULL_10, WATCHED_10, False, Bound(at_most=1.05)),
     Comparison("CPU of an event, 200 pages open / none", FULL_10, WATCHED_10, True, Bound(at_most=1.05)),

@@ -60,6 +60,7 @@ class Setting:
     servers: str
     folder: Path
     sizes: Sizes
+    broker_pid: int
     _names: int = 0
     _topics: dict[int, Topic] = field(default_factory=dict)
 

@@ -6,8 +6,9 @@ the applied offset. Reading those records afterwards costs the worker nothing, u
 
 import asyncio
 import http.client
+import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiokafka
 import msgspec
@@ -21,9 +22,21 @@ READY_TIMEOUT_S = 60.0
 _EVENTS = re.compile(
     rb"^callgauge_events(?:|_rejected|_late|_duplicate)_total(?:\{[^}]*\})? (\S+)$", re.MULTILINE
 )
+_LAGS = re.compile(rb'^callgauge_lag_records\{.*topic="([^"]*)"\} (\S+)$', re.MULTILINE)
 _ADDRESS = re.compile(r"^http://127\.0\.0\.1:(\d+)/$", re.MULTILINE)
 _HTTP_TIMEOUT_S = 30.0
+# A feed of 1,000 events/s goes on while we look: what it sends between two answers of Kafka is always under way.
+UNDER_WAY_MAX = 1_000
+PUBLISHED_LOOK_S = 2.0  # all publications are read each time: some hundreds of records
+DEFAULT_CHECKPOINT_INTERVAL = "5s"
 _ONE_SECOND_OF_LOOKS = 10
+
+
+class Standing(NamedTuple):
+    """What a worker shows of itself."""
+
+    counted: float  # events, by any outcome
+    lag: float | None  # records of its topic; None while it has no partition
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -38,14 +51,20 @@ class Worker(Child):
     """`callgauge worker` with a group and topics of its own, so that it begins from nothing."""
 
     def __init__(
-        self, setting: Setting, events_topic: str, *, group: str | None = None, module: str = "stream"
+        self,
+        setting: Setting,
+        events_topic: str,
+        *,
+        group: str | None = None,
+        module: str = "stream",
+        checkpoint_interval: str = DEFAULT_CHECKPOINT_INTERVAL,
     ) -> None:
         self.group = group or setting.fresh("worker")
         self._setting = setting
         self._topic = events_topic
         name = setting.fresh(self.group)
         config = setting.folder / f"{name}.toml"
-        config.write_text(_configuration(setting, events_topic, self.group))
+        config.write_text(_configuration(setting, events_topic, self.group, checkpoint_interval))
         super().__init__(python(module, "worker", "--config", config), setting.folder, name)
 
     # --- how far --------------------------------------------------------------------------------------------
@@ -70,6 +89,17 @@ class Worker(Child):
         finally:
             consumer.close()
 
+    def watch_until_published(self, ends: int, timeout_s: float) -> None:
+        """Wait until the publications, which need no checkpoint, have reached the end."""
+
+        def published() -> bool:
+            heads = asyncio.run(_publications(self._setting.servers, f"{self.group}-cells"))
+            reached = {head.partition: head.applied_offset + 1 for _, head in heads}
+            return sum(reached.values()) >= ends
+
+        self.watch_until_ready()
+        self.watch(published, timeout_s, every_s=PUBLISHED_LOOK_S)
+
     def progress(self, ends: int) -> list[Sample]:
         """Return events applied over time, up to the last publication before the end was reached."""
         heads = asyncio.run(_publications(self._setting.servers, f"{self.group}-cells"))
@@ -82,9 +112,17 @@ class Worker(Child):
         ]
         return [sample for sample in totals if sample.total < ends]
 
+    def standing(self) -> Standing:
+        """Return where it says that it is."""
+        shown = self.get("/metrics")
+        lags = [float(lag) for topic, lag in _LAGS.findall(shown) if topic.decode() == self._topic]
+        return Standing(
+            sum(float(value) for value in _EVENTS.findall(shown)), math.fsum(lags) if lags else None
+        )
+
     def check_all_counted(self, ends: int) -> None:
         """Compare the outcome of every record, as the metrics tell it, with the number of records."""
-        counted = sum(float(value) for value in _EVENTS.findall(self.get("/metrics")))
+        counted = self.standing().counted
         if counted != ends:
             raise BenchError(f"{self.name} counted {counted:.0f} of {ends} events")
 
@@ -128,11 +166,10 @@ class Worker(Child):
 
     def watch_until_current(self, timeout_s: float) -> None:
         """Wait until it has read nearly everything there is, while more is being sent."""
-        lag = re.compile(rf'^callgauge_lag_records\{{.*topic="{self._topic}"\}} (\S+)$', re.MULTILINE)
 
         def current() -> bool:
-            lags = [float(value) for value in lag.findall(self.get("/metrics").decode())]
-            return bool(lags) and sum(lags) < 1_000
+            lag = self.standing().lag
+            return lag is not None and lag < UNDER_WAY_MAX
 
         self.watch(current, timeout_s, every_s=0.5)
 
@@ -156,7 +193,7 @@ async def _publications(servers: str, cells_topic: str) -> list[tuple[float, _He
     return found
 
 
-def _configuration(setting: Setting, events_topic: str, group: str) -> str:
+def _configuration(setting: Setting, events_topic: str, group: str, checkpoint_interval: str) -> str:
     return f"""
 [kafka]
 bootstrap_servers = "{setting.servers}"
@@ -171,4 +208,7 @@ topic_late = "{group}-late"
 
 [http]
 port = 0
+
+[worker]
+checkpoint_interval = "{checkpoint_interval}"
 """
