@@ -270,6 +270,19 @@ SERVICE_LEVEL = [
         },
     ),
     Case(
+        "the critical one lasts fifteen minutes longer, so that a few good minutes do not page anew",
+        LEVEL,
+        {
+            RATIO_30: turns(0.91, 0.5, until_s=minutes(18)),
+            RATIO_5: turns(0.9, 0.3, until_s=minutes(18)),
+            MET: turns(91, 50, until_s=minutes(18)),
+        },
+        {
+            minutes(33) - STEP_S: [level_critical("50%")],
+            minutes(33): [],
+        },
+    ),
+    Case(
         "a queue with an objective of its own is judged by it",
         LEVEL,
         {RATIO_30: 0.91, OBJECTIVE: 0.95, MET: 91},
@@ -715,14 +728,19 @@ CONFUSING = [
         extra=appearing(bad("support"), ON),
     ),
     Case(
-        "a renamed queue is judged under its new name, and no more under the old one",
+        "a renamed queue is judged under its new name, and under the old one until its alert has lasted",
         LEVEL,
         {},
         {
             minutes(5): [level_critical("50%")],
-            # a minute is bridged, and ten minutes were not over
-            minutes(10): [],
-            ON + minutes(2): [level_critical("50%", queue="support")],
+            ON + minutes(2): [level_critical("50%"), level_critical("50%", queue="support")],
+            # a minute is bridged, and then it lasts fifteen
+            minutes(25) - STEP_S: [
+                level_critical("50%"),
+                level_critical("50%", queue="support"),
+                level_warning("50%", queue="support"),
+            ],
+            minutes(25): [level_critical("50%", queue="support"), level_warning("50%", queue="support")],
         },
         world=worker_series() | gone(bad("sales"), minutes(9)),
         extra=appearing(bad("support"), ON),
