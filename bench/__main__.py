@@ -29,13 +29,14 @@ from bench.report import (
     REPLAY,
     SCRAPED_10,
     SCRAPED_1000,
+    SPARSE_10,
     UNSAVED_10,
     WATCHED_10,
     Bound,
     Number,
     Results,
 )
-from bench.setting import FULL, QUICK, Setting, Topic
+from bench.setting import FULL, QUICK, Setting, Shape, Topic
 from stream.kafka import EmbeddedKafka, EmbeddedKafkaError
 
 RESULTS = ROOT / "bench" / "results"
@@ -43,7 +44,7 @@ QUESTIONS = {
     "a": "bare aiokafka loop",
     "b": "Faust one event at a time",
     "c": "full job, 10 queues",
-    "d": "full job, 1,000 queues",
+    "d": "full job, 1,000 queues, and 10 with as few events a queue",
     "e": "latency to /metrics",
     "f": "scrape times, and what scraping costs a catch-up",
     "g": "restart and memory with 100,000 open calls",
@@ -62,21 +63,23 @@ class Variant:
 
     name: str
     needed_by: str
-    queues: int
+    shape: Shape
     run: Callable[[Setting, Topic], Throughput | FullJob]
     rounds_max: int | None = None
 
 
+DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
 VARIANTS = (
-    Variant(BARE, "a", 10, bare.run),
-    Variant(FULL_10, "cdfhkr", 10, full_job.run),
-    Variant(UNSAVED_10, "k", 10, lambda setting, topic: full_job.run(setting, topic, saved=False)),
-    Variant(REPLAY, "r", 10, replay.run),
-    Variant(WATCHED_10, "h", 10, lambda setting, topic: full_job.run(setting, topic, watched=True)),
-    Variant(SCRAPED_10, "f", 10, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
-    Variant(FULL_1000, "df", 1_000, full_job.run),
-    Variant(SCRAPED_1000, "f", 1_000, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
-    Variant(FAUST, "b", 10, faust_per_event.run, rounds_max=2),
+    Variant(BARE, "a", DENSE, bare.run),
+    Variant(FULL_10, "cdfhkr", DENSE, full_job.run),
+    Variant(UNSAVED_10, "k", DENSE, lambda setting, topic: full_job.run(setting, topic, saved=False)),
+    Variant(REPLAY, "r", DENSE, replay.run),
+    Variant(WATCHED_10, "h", DENSE, lambda setting, topic: full_job.run(setting, topic, watched=True)),
+    Variant(SCRAPED_10, "f", DENSE, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
+    Variant(SPARSE_10, "d", SPARSE, full_job.run),
+    Variant(FULL_1000, "df", MANY, full_job.run),
+    Variant(SCRAPED_1000, "f", MANY, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
+    Variant(FAUST, "b", DENSE, faust_per_event.run, rounds_max=2),
 )
 
 
@@ -126,16 +129,16 @@ def _options() -> argparse.Namespace:
 
 def _measure(setting: Setting, letters: set[str], results: Results) -> None:
     variants = [variant for variant in VARIANTS if letters & set(variant.needed_by)]
-    queue_counts = sorted({variant.queues for variant in variants} | ({10} if "p" in letters else set()))
-    if queue_counts:
+    shapes = sorted({variant.shape for variant in variants} | ({DENSE} if "p" in letters else set()))
+    if shapes:
         _say(f"filling topics of {setting.sizes.events:,} events")
-        setting.prefill(queue_counts)
+        setting.prefill(shapes)
     jobs: dict[str, list[FullJob]] = {}
     for number in range(setting.sizes.rounds):
         for variant in variants:
             if variant.rounds_max is not None and number >= variant.rounds_max:
                 continue
-            run = variant.run(setting, setting.topic(variant.queues))
+            run = variant.run(setting, setting.topic(variant.shape))
             if isinstance(run, FullJob):
                 jobs.setdefault(variant.name, []).append(run)
                 run = run.throughput
@@ -234,7 +237,7 @@ SINGLE: dict[str, Callable[[Setting], list[Number]]] = {
     "g": lambda setting: _numbers_of_restart(setting.sizes.open_calls, restart.run(setting)),
     "h": lambda setting: [_number_of_pages(pages.run(setting))],
     "o": lambda setting: _numbers_of_outage(outage.run(setting)),
-    "p": lambda setting: breakdown.run(setting, setting.topic(10)),
+    "p": lambda setting: breakdown.run(setting, setting.topic(DENSE)),
 }
 
 

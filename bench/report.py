@@ -9,6 +9,7 @@ from bench.figures import Ratio, Throughput, ratio_of_cpu, ratio_of_rates
 
 BARE, FAUST = "bare aiokafka loop", "Faust, one event at a time"
 FULL_10, FULL_1000 = "full job, 10 queues", "full job, 1,000 queues"
+SPARSE_10 = f"{FULL_10}, 1 event/s a queue"
 REPLAY = "replay"
 SCRAPED_10, SCRAPED_1000 = f"{FULL_10}, scraped", f"{FULL_1000}, scraped"
 UNSAVED_10 = f"{FULL_10}, no checkpoints"
@@ -53,6 +54,13 @@ COMPARISONS = (
     Comparison("full job / bare loop, events for the same CPU", FULL_10, BARE, True, Bound()),
     Comparison("replay / full job, rate", REPLAY, FULL_10, False, Bound(at_least=1.0)),
     Comparison("CPU of an event, 1,000 / 10 queues", FULL_10, FULL_1000, True, Bound(at_most=1.3)),
+    Comparison(
+        "CPU of an event, 1,000 / 10 queues, each with 1 event/s",
+        SPARSE_10,
+        FULL_1000,
+        True,
+        Bound(at_most=1.3),
+    ),
     Comparison("time of an event, 1,000 / 10 queues", FULL_10, FULL_1000, False, Bound(at_most=1.3)),
     Comparison("time of an event, checkpoints / none", UNSAVED_10, FULL_10, False, Bound(at_most=1.1)),
     Comparison("CPU of an event, checkpoints / none", UNSAVED_10, FULL_10, True, Bound(at_most=1.1)),

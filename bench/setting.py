@@ -3,8 +3,9 @@
 import contextlib
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from kafka.admin import KafkaAdminClient
 
@@ -43,12 +44,18 @@ QUICK = Sizes(
 )
 
 
+class Shape(NamedTuple):
+    """What tells one filled topic from another."""
+
+    queues: int
+    rate: float = 1_000.0  # events per second of event time
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic with events in it."""
 
     name: str
-    queues: int
     events: int
     partitions: int
 
@@ -62,7 +69,7 @@ class Setting:
     sizes: Sizes
     broker_pid: int
     _names: int = 0
-    _topics: dict[int, Topic] = field(default_factory=dict)
+    _topics: dict[Shape, Topic] = field(default_factory=dict)
 
     def fresh(self, what: str) -> str:
         """Return a name that nothing else has."""
@@ -80,26 +87,25 @@ class Setting:
             admin.close()
         return name
 
-    def prefill(self, queue_counts: Sequence[int]) -> None:
-        """Fill a topic for each number of queues, side by side, with the same calls."""
+    def prefill(self, shapes: Sequence[Shape]) -> None:
+        """Fill a topic of each shape, side by side, with the same calls but for queues and pace."""
         sizes = self.sizes
-        load = Load(queues=0, start_ms=0, events=sizes.events)
-        # It ends a minute ago, so that nothing is too far ahead and nothing is deleted for its age.
-        start_ms = clock.wall_ms() - 60_000 - int(sizes.events / load.rate * 1_000)
-        missing = [count for count in queue_counts if count not in self._topics]
         with contextlib.ExitStack() as running:
             children = []
-            for count in missing:
-                topic = Topic(self.create(f"events-{count}"), count, sizes.events, sizes.partitions)
-                self._topics[count] = topic
-                sending = command(self.servers, topic.name, replace(load, queues=count, start_ms=start_ms))
+            for shape in shapes:
+                name = self.create(f"events-{shape.queues}-{shape.rate:.0f}")
+                topic = self._topics[shape] = Topic(name, sizes.events, sizes.partitions)
+                # It ends a minute ago, so that nothing is too far ahead and nothing is deleted for its age.
+                start_ms = clock.wall_ms() - 60_000 - int(sizes.events / shape.rate * 1_000)
+                load = Load(shape.queues, start_ms, events=sizes.events, rate=shape.rate)
+                sending = command(self.servers, topic.name, load)
                 children.append(running.enter_context(Child(sending, self.folder, topic.name)))
             for child in children:
                 _await_filled(child, sizes.events)
 
-    def topic(self, queues: int) -> Topic:
-        """Return the filled topic with so many queues."""
-        return self._topics[queues]
+    def topic(self, shape: Shape) -> Topic:
+        """Return the filled topic of a shape."""
+        return self._topics[shape]
 
 
 def _await_filled(child: Child, events: int) -> None:
