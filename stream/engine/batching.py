@@ -27,7 +27,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import faust
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaConnectionError, KafkaError
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
@@ -110,8 +110,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Return the coordinator's way of sending, with ears."""
 
         async def send_and_hear(request: Any) -> Any:
-            if isinstance(request, JoinGroupRequest) and self.membership.joined_s is None:
-                await self._look_for_a_predecessor(send)
+            if isinstance(request, JoinGroupRequest):
+                await self._before_joining(send)
             sent_s = monotonic_s()
             response = await send(request)
             if getattr(response, "error_code", NO_ERROR) == FENCED_INSTANCE:
@@ -121,6 +121,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return response
 
         return send_and_hear
+
+    async def _before_joining(self, send: Callable[[Any], Awaitable[Any]]) -> None:
+        """Stay out once this worker has to go: joining again on its way out it would throw out the one that stays."""
+        if self.membership.must_go:
+            raise KafkaConnectionError("this worker came later than another one with its instance id")
+        if self.membership.joined_s is None:
+            await self._look_for_a_predecessor(send)
 
     async def _look_for_a_predecessor(self, send: Callable[[Any], Awaitable[Any]]) -> None:
         """See whether the group has a member with our instance id: one that has ended, or one that runs.

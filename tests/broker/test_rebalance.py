@@ -292,6 +292,26 @@ def test_the_second_of_two_with_one_instance_id_ends_by_itself(cluster: Cluster,
     assert "it should end by itself, and this one stays" in first.log()
 
 
+def test_of_two_that_were_both_just_started_with_one_instance_id_one_stays(cluster: Cluster, calls: Calls):
+    """T5. The first was started in the place of a killed one, so it counts as new too: it goes, and stays out."""
+    cluster.create_topics()
+    cluster.send(calls(0, 60))
+    killed = cluster.start(instance_id="one")
+    ready_with(killed, 60)
+    killed.kill()
+    first = cluster.start(instance_id="one")
+    ready_with(first, 60)
+
+    second = cluster.start(instance_id="one")
+    wait_until("the first one ends", lambda: first.process.poll() is not None)
+
+    assert first.process.returncode == 1, first.log()
+    cluster.send(calls(60, 90))
+    ready_with(second, 90)
+    all_counted(cluster, 90, second)
+    assert second.process.poll() is None
+
+
 def test_a_restart_after_kill_9_with_the_same_instance_id_gets_its_partitions_back(
     cluster: Cluster, calls: Calls
 ):
