@@ -2,16 +2,18 @@
 
 The real worker, from nothing, over the whole topic: decode, the full fold, both stages, publications,
 checkpoints. From the first publication with events to the last one before the end; every run is checked to
-have counted every event. `scraped`: somebody asks for /metrics every second meanwhile; `watched`: 200 wall pages
-are open; unsaved: no checkpoint falls into the run.
+have counted every event. `scraped`: somebody asks for /metrics every second meanwhile, which is often (the shipped
+Prometheus does every 15 s), so that it can be measured; `watched`: 200 wall pages are open; unsaved: no checkpoint
+falls into the run.
 """
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.child import BenchError
+from bench.child import ROOT, BenchError
 from bench.figures import Throughput, late_by_early, throughput
 from bench.pages import open_pages
 from bench.setting import Setting, Topic
@@ -71,6 +73,15 @@ def _threads(worker: Worker, measured: Throughput, last_ms: float) -> tuple[floa
     spent = {number: inside[-1][number] - inside[0].get(number, 0.0) for number in inside[-1]}
     whole = sum(spent.values()) or 1.0
     return tuple(sorted((measured.cpu_us * cpu_s / whole for cpu_s in spent.values()), reverse=True))
+
+
+def shipped_scrape_interval_s() -> float:
+    """Return how often the shipped Prometheus asks."""
+    config = (ROOT / "grafana" / "prometheus" / "prometheus.yml").read_text()
+    found = re.search(r"^ *scrape_interval: (\d+)s$", config, re.MULTILINE)
+    if found is None:
+        raise BenchError("prometheus.yml names no scrape_interval in seconds")
+    return float(found[1])
 
 
 @contextlib.contextmanager
