@@ -80,10 +80,10 @@ def _main() -> int:
     stage, shard = calls.CallsStage, board.BoardShard
     meter.wrap(stage, "fold", "stage 1: decode and fold")
     meter.wrap(stage, "publish", "stage 1: publications")
-    meter.wrap(stage, "dump", "stage 1: checkpoints")
+    meter.wrap(stage, "encode", "stage 1: checkpoints")
     meter.wrap(shard, "fold", "stage 2: fold")
     meter.wrap(shard, "take_closed", "stage 2: closed intervals")
-    meter.wrap(shard, "dump", "stage 2: checkpoints")
+    meter.wrap(shard, "encode", "stage 2: checkpoints")
 
     start = worker._start  # noqa: SLF001 - from here on events flow
     began = [0.0, 0.0]

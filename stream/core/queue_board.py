@@ -415,10 +415,11 @@ class QueueBoard:
 
     def _merge_histograms(self, partition: int, histograms: list[list[int]]) -> None:
         """Replace what a partition said of its histograms. Those of other bounds wait until it says them anew."""
-        nothing = [[0] * len(counts) for counts in self._summed]
-        if list(map(len, histograms)) != list(map(len, nothing)):
-            histograms = nothing
-        merged = self._merged.get(partition, nothing)
+        merged = self._merged.get(partition)
+        if merged is None:
+            merged = [[0] * len(counts) for counts in self._summed]
+        if list(map(len, histograms)) != list(map(len, self._summed)):
+            histograms = [[0] * len(counts) for counts in self._summed]
         for total, before, after in zip(self._summed, merged, histograms, strict=True):
             if before != after:
                 total[:] = map(add_up, total, map(subtract, after, before))

@@ -34,6 +34,7 @@ from stream.settings import Alerts
 
 BOARD_MADE_FOR_S: Final = 0.5  # half of the page's interval
 BOARD_REST: Final = 4  # and at least four times as long as it took to make: a fifth of a core at most
+GZIP_AT_ONCE_BYTES: Final = 1_000_000  # a few milliseconds: less than the way to a thread and back
 GZIP_LEVEL: Final = 1  # repeated names shrink tenfold at any level, and this one costs a third of the default
 LOOPBACK_NAME: Final = "localhost"
 
@@ -201,7 +202,8 @@ class _Site:
 async def _data(request: web.Request, body: bytes, content_type: str, *, vary: str) -> web.Response:
     headers = {"Content-Type": content_type, "Vary": vary}
     if gzip_accepted(request.headers.get("Accept-Encoding", "")):
-        body = await asyncio.to_thread(partial(gzip.compress, body, GZIP_LEVEL, mtime=0))
+        compress = partial(gzip.compress, body, GZIP_LEVEL, mtime=0)
+        body = compress() if len(body) <= GZIP_AT_ONCE_BYTES else await asyncio.to_thread(compress)
         headers["Content-Encoding"] = "gzip"
     return web.Response(body=body, headers=headers)
 

@@ -71,12 +71,13 @@ class Renderer:
 class _QueueText:
     """The lines of one queue, by the name of their metric."""
 
-    __slots__ = ("_label", "_labels", "_read", "_templates", "lines")
+    __slots__ = ("_label", "_prefixes", "_read", "_templates", "lines")
 
     def __init__(self, label: str) -> None:
         self.lines: dict[str, str] = {}
         self._label = label
-        self._labels: dict[tuple[str, ...], dict[tuple[str, ...], str]] = {}
+        # by name of the metric and values of its labels: a line up to its value
+        self._prefixes: dict[str, dict[tuple[str, ...], str]] = {}
         self._read: dict[Callable[[QueueView], object], object] = {}
         self._templates: dict[tuple[str, tuple[int, ...]], str] = {}
 
@@ -91,28 +92,35 @@ class _QueueText:
 
     def _write(self, metric: Metric, series: Iterable[Series]) -> str:
         name = metric.name
-        known = self._labels.setdefault(metric.labels, {})
+        known = self._prefixes.setdefault(name, {})
         lines = []
         for values, value in series:
-            labels = known.get(values)
-            if labels is None:
-                labels = known[values] = _label_text(metric.labels, (self._label, *values))
+            if isinstance(value, HistogramView):
+                lines.append(self._histogram(metric, values, value))
+                continue
+            prefix = known.get(values, "")
+            if not prefix:
+                prefix = known[values] = f"{name}{{{self._labels(metric, values)}}} "
             if type(value) is int and -_PLAIN_MAX < value < _PLAIN_MAX:  # most are
-                lines.append(f"{name}{{{labels}}} {value}.0\n")
-            elif isinstance(value, HistogramView):
-                lines.append(self._histogram(name, labels, value))
+                lines.append(f"{prefix}{value}.0\n")
             else:
-                lines.append(f"{name}{{{labels}}} {_number(value)}\n")
+                lines.append(f"{prefix}{_number(value)}\n")
         return "".join(lines)
 
-    def _histogram(self, name: str, labels: str, view: HistogramView) -> str:
+    def _labels(self, metric: Metric, values: tuple[str, ...]) -> str:
+        return _label_text(metric.labels, (self._label, *values))
+
+    def _histogram(self, metric: Metric, values: tuple[str, ...], view: HistogramView) -> str:
         *cumulated, total = accumulate(view.counts)
+        name = metric.name
         if total >= _PLAIN_MAX or min(view.counts) < 0:
             numbers = [number_text(count) for count in (*cumulated, total, total)]
-            return _histogram_template(name, labels, view.bounds_ms, "%s") % (*numbers, _seconds(view))
+            template = _histogram_template(name, self._labels(metric, values), view.bounds_ms, "%s")
+            return template % (*numbers, _seconds(view))
         key = (name, view.bounds_ms)
         template = self._templates.get(key)
         if template is None:
+            labels = self._labels(metric, values)
             template = self._templates[key] = _histogram_template(name, labels, view.bounds_ms, "%d.0")
         return template % (*cumulated, total, total, _seconds(view))
 
