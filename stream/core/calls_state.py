@@ -4,14 +4,15 @@ A call is saved as the bytes of its records: folding them again gives its machin
 table of transitions applies to open calls too. Their rules are saved with them, so a call keeps the target that it met.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from stream.core import fields as f
-from stream.core.call import NEVER, Log
+from stream.core.call import NEVER, Call, Log
 from stream.core.cells import Ledger
 from stream.core.checkpoint import CheckpointError
 from stream.core.counts import Counts
@@ -63,11 +64,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             (ledger.name, rule.target_ms, rule.short_abandon_ms, str(rule.formula))
             for _, ledger, rule in stage.numbered
         ]
-        ages: dict[tuple[int, int, int], int] = {}
-        calls = [
-            (call.call_id, ages.setdefault(_ages_state(call.ages), len(ages)), call.log)
-            for _, call in sorted(stage.calls.items())
-        ]
+        calls = [stage.calls[key] for key in sorted(stage.calls)]
+        ages, numbers = _numbered_ages(calls)
         return cls(
             stage.partition,
             stage.applied_offset,
@@ -77,8 +75,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             max(stage.late_before_ms, stage.now_ms - stage.rules.grace_ms),
             stage.final_before_ms(),
             places,
-            list(ages),
-            calls,
+            ages,
+            [(call.call_id, number, call.log) for call, number in zip(calls, numbers, strict=False)],
             [_ledger_state(book.ledgers[name]) for name in names],
             book.applied,
             book.duplicates,
@@ -146,6 +144,16 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
 
 def _ages_state(rules: FoldRules) -> tuple[int, int, int]:
     return rules.grace_ms, rules.call_age_max_ms, rules.wrap_up_wait_ms
+
+
+def _numbered_ages(calls: list[Call]) -> tuple[list[tuple[int, int, int]], Iterable[int]]:
+    """Return the different spans of calls, and for each call the number of its own; nearly always all have the same."""
+    kinds = {id(call.ages): call.ages for call in calls}
+    if len(kinds) <= 1:
+        return [_ages_state(ages) for ages in kinds.values()], repeat(0)
+    states: dict[tuple[int, int, int], int] = {}
+    numbers = [states.setdefault(_ages_state(call.ages), len(states)) for call in calls]
+    return list(states), numbers
 
 
 def _ages(rules: FoldRules, state: tuple[int, int, int]) -> FoldRules:

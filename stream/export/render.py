@@ -98,8 +98,8 @@ class _QueueText:
             if isinstance(value, HistogramView):
                 lines.append(self._histogram(metric, values, value))
                 continue
-            prefix = known.get(values, "")
-            if not prefix:
+            prefix = known.get(values)
+            if prefix is None:
                 prefix = known[values] = f"{name}{{{self._labels(metric, values)}}} "
             if type(value) is int and -_PLAIN_MAX < value < _PLAIN_MAX:  # most are
                 lines.append(f"{prefix}{value}.0\n")
@@ -115,8 +115,8 @@ class _QueueText:
         name = metric.name
         if total >= _PLAIN_MAX or min(view.counts) < 0:
             numbers = [number_text(count) for count in (*cumulated, total, total)]
-            template = _histogram_template(name, self._labels(metric, values), view.bounds_ms, "%s")
-            return template % (*numbers, _seconds(view))
+            large = _histogram_template(name, self._labels(metric, values), view.bounds_ms, "%s")
+            return large % (*numbers, _seconds(view))
         key = (name, view.bounds_ms)
         template = self._templates.get(key)
         if template is None:
