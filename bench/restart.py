@@ -1,8 +1,8 @@
 """How long a worker is away when it is killed, and how much memory it takes.
 
 50 queues and 100,000 calls that somebody talks on. `kill -9`, and the same instance at once again: from the
-start of the process to the first answer of /metrics with an event sent after the kill. And the same with next to nothing
-to restore: that is Python's start and Faust's join of the group.
+start of the process to the first answer of /metrics with an event sent after the kill. And the same with next to
+nothing to restore: that is Python's start and Faust's join of the group.
 """
 
 import asyncio
