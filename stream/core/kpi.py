@@ -23,10 +23,8 @@ class Count:
 
     def of(self, counts: Mapping[int, int]) -> int:
         """Add up the fields of a cell, a window or a total."""
-        value, held = (
-            0,
-            counts.get,
-        )  # read a hundred thousand times in a scrape of a large centre: no generators
+        # A hundred thousand times in a scrape of a large centre: no generators.
+        value, held = 0, counts.get
         for field in self.plus:
             value += held(field, 0)
         for field in self.minus:
