@@ -17,11 +17,15 @@ from bench.child import ROOT, BenchError
 from bench.figures import Throughput, late_by_early, throughput
 from bench.pages import open_pages
 from bench.setting import Setting, Topic
-from bench.worker import DEFAULT_CHECKPOINT_INTERVAL, Worker
+from bench.worker import Worker
 
 TIMEOUT_S = 900.0
 SCRAPE_INTERVAL_S = 1.0
-NEVER_WITHIN_A_RUN = "5m"  # the longest that can be configured
+# The longest interval that can be configured: longer than a run.
+UNSAVED = """
+[worker]
+checkpoint_interval = "5m"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,7 @@ def run(
 ) -> FullJob:
     """Measure one pass over the topic."""
     ages_s: list[float] = []
-    interval = DEFAULT_CHECKPOINT_INTERVAL if saved else NEVER_WITHIN_A_RUN
-    with Worker(setting, topic.name, checkpoint_interval=interval) as worker:
+    with Worker(setting, topic.name, settings="" if saved else UNSAVED) as worker:
         with (
             _scraping(worker) if scraped else contextlib.nullcontext(),
             open_pages(setting, worker, ages_s) if watched else contextlib.nullcontext(),

@@ -28,7 +28,6 @@ _HTTP_TIMEOUT_S = 30.0
 # A feed of 1,000 events/s goes on while we look: what it sends between two answers of Kafka is always under way.
 UNDER_WAY_MAX = 1_000
 PUBLISHED_LOOK_S = 2.0  # all publications are read each time: some hundreds of records
-DEFAULT_CHECKPOINT_INTERVAL = "5s"
 _ONE_SECOND_OF_LOOKS = 10
 
 
@@ -57,14 +56,14 @@ class Worker(Child):
         *,
         group: str | None = None,
         module: str = "stream",
-        checkpoint_interval: str = DEFAULT_CHECKPOINT_INTERVAL,
+        settings: str = "",
     ) -> None:
         self.group = group or setting.fresh("worker")
         self._setting = setting
         self._topic = events_topic
         name = setting.fresh(self.group)
         config = setting.folder / f"{name}.toml"
-        config.write_text(_configuration(setting, events_topic, self.group, checkpoint_interval))
+        config.write_text(_configuration(setting, events_topic, self.group) + settings)
         super().__init__(python(module, "worker", "--config", config), setting.folder, name)
 
     # --- how far --------------------------------------------------------------------------------------------
@@ -193,7 +192,7 @@ async def _publications(servers: str, cells_topic: str) -> list[tuple[float, _He
     return found
 
 
-def _configuration(setting: Setting, events_topic: str, group: str, checkpoint_interval: str) -> str:
+def _configuration(setting: Setting, events_topic: str, group: str) -> str:
     return f"""
 [kafka]
 bootstrap_servers = "{setting.servers}"
@@ -208,7 +207,4 @@ topic_late = "{group}-late"
 
 [http]
 port = 0
-
-[worker]
-checkpoint_interval = "{checkpoint_interval}"
 """
