@@ -144,7 +144,7 @@ def _measure(setting: Setting, letters: set[str], results: Results) -> None:
                 run = run.throughput
             results.add(variant.name, run)
             _say(f"round {number + 1}, {variant.name}: {run.rate / 1_000:.1f} k/s, {run.cpu_us:.2f} us CPU")
-    results.numbers += _numbers_of_jobs(jobs) + _numbers_of_scraping(results)
+    results.numbers += _numbers_of_jobs(jobs)
     for letter, measure in SINGLE.items():
         if letter in letters:
             results.numbers += measure(setting)
@@ -163,21 +163,6 @@ def _numbers_of_jobs(jobs: dict[str, list[FullJob]]) -> list[Number]:
         if ages_s := [age_s for run in runs for age_s in run.page_ages_s]:
             numbers.append(Number(f"{name}: snapshot to page, p50", percentile(ages_s, 0.5), "s"))
     return numbers
-
-
-def _numbers_of_scraping(results: Results) -> list[Number]:
-    """Return what the shipped interval costs: a scrape writes all queues anew, however long after the last."""
-    every_s = full_job.shipped_scrape_interval_s()
-    return [
-        Number(
-            f"{comparison.to}: slower by scrapes every {every_s:.0f} s, as shipped",
-            (ratio.median - 1) * 100 * full_job.SCRAPE_INTERVAL_S / every_s,
-            "%",
-            Bound(at_most=5),
-        )
-        for comparison, ratio in results.ratios()
-        if comparison.to in (SCRAPED_10, SCRAPED_1000)
-    ]
 
 
 def _number_of_pages(ages_s: list[float]) -> Number:

@@ -2,18 +2,16 @@
 
 The real worker, from nothing, over the whole topic: decode, the full fold, both stages, publications,
 checkpoints. From the first publication with events to the last one before the end; every run is checked to
-have counted every event. `scraped`: somebody asks for /metrics every second meanwhile, which is often (the shipped
-Prometheus does every 15 s), so that it can be measured; `watched`: 200 wall pages are open; unsaved: no checkpoint
-falls into the run.
+have counted every event. `scraped`: eight ask for /metrics every second meanwhile, half of them slow to read it;
+`watched`: 200 wall pages are open; unsaved: no checkpoint falls into the run.
 """
 
 import contextlib
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.child import ROOT, BenchError
+from bench.child import BenchError
 from bench.figures import Throughput, late_by_early, throughput
 from bench.pages import open_pages
 from bench.setting import Setting, Topic
@@ -21,6 +19,8 @@ from bench.worker import Worker
 
 TIMEOUT_S = 900.0
 SCRAPE_INTERVAL_S = 1.0
+SCRAPERS = 8
+SLOW_S = 0.05  # between two pieces of an answer
 # The longest interval that can be configured: longer than a run.
 UNSAVED = """
 [worker]
@@ -78,28 +78,21 @@ def _threads(worker: Worker, measured: Throughput, last_ms: float) -> tuple[floa
     return tuple(sorted((measured.cpu_us * cpu_s / whole for cpu_s in spent.values()), reverse=True))
 
 
-def shipped_scrape_interval_s() -> float:
-    """Return how often the shipped Prometheus asks."""
-    config = (ROOT / "grafana" / "prometheus" / "prometheus.yml").read_text()
-    found = re.search(r"^ *scrape_interval: (\d+)s$", config, re.MULTILINE)
-    if found is None:
-        raise BenchError("prometheus.yml names no scrape_interval in seconds")
-    return float(found[1])
-
-
 @contextlib.contextmanager
 def _scraping(worker: Worker) -> Iterator[None]:
     done = threading.Event()
 
-    def scrape() -> None:
+    def scrape(pause_s: float) -> None:
         while not done.wait(SCRAPE_INTERVAL_S):
             with contextlib.suppress(OSError, BenchError):  # it has not begun to listen
-                worker.get("/metrics", {"Accept-Encoding": "gzip"})
+                worker.get("/metrics", {"Accept-Encoding": "gzip"}, pause_s=pause_s)
 
-    thread = threading.Thread(target=scrape)
-    thread.start()
+    threads = [threading.Thread(target=scrape, args=(number % 2 * SLOW_S,)) for number in range(SCRAPERS)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         done.set()
-        thread.join()
+        for thread in threads:
+            thread.join()

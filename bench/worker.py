@@ -8,6 +8,7 @@ import asyncio
 import http.client
 import math
 import re
+import time
 from typing import Any, NamedTuple
 
 import aiokafka
@@ -27,6 +28,7 @@ _ADDRESS = re.compile(r"^http://127\.0\.0\.1:(\d+)/$", re.MULTILINE)
 _HTTP_TIMEOUT_S = 30.0
 # A feed of 1,000 events/s goes on while we look: what it sends between two answers of Kafka is always under way.
 UNDER_WAY_MAX = 1_000
+PIECE_BYTES = 16_384
 PUBLISHED_LOOK_S = 2.0  # all publications are read each time: some hundreds of records
 _ONE_SECOND_OF_LOOKS = 10
 
@@ -138,13 +140,16 @@ class Worker(Child):
             raise ConnectionError(f"{self.name} does not listen yet")
         return int(found[1])
 
-    def get(self, path: str, headers: dict[str, str] | None = None) -> bytes:
-        """Return the body of an answer."""
+    def get(self, path: str, headers: dict[str, str] | None = None, *, pause_s: float = 0.0) -> bytes:
+        """Return the body of an answer, read in pieces with a pause between them."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_HTTP_TIMEOUT_S)
         try:
             connection.request("GET", path, headers=headers or {})
             answer = connection.getresponse()
-            body = answer.read()
+            body = b""
+            while piece := answer.read(PIECE_BYTES if pause_s else None):
+                body += piece
+                time.sleep(pause_s)
         finally:
             connection.close()
         if answer.status != http.client.OK:

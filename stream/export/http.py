@@ -1,14 +1,13 @@
 """The one port: page, board, metrics and probes.
 
 A handler takes the snapshot on the event loop, where nothing changes it meanwhile; /metrics is then written in
-small steps between which the processing goes on, and the board in a thread. One text is made at a time, and
-all pages that poll within ``BOARD_MADE_FOR_S`` get the same board, so the cost does not grow with the number
-of screens.
+small steps between which the processing goes on, and the board in a thread. One text is made at a time; all pages
+that poll within ``BOARD_MADE_FOR_S`` get the same board, and all scrapes for a while the same metrics, so the cost
+does not grow with the number of screens and scrapers.
 """
 
 import asyncio
 import errno
-import gzip
 import ipaddress
 import logging
 import os
@@ -23,23 +22,18 @@ from aiohttp import web, web_response
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from stream.export.board import STALE_AFTER_MS, board_json
-from stream.export.collector import registry_of
 from stream.export.connection import CLOSE_WITHIN_S, Connection, Door, Patience
-from stream.export.metrics import DEFAULT_ALERTS, Build, scrape
+from stream.export.metrics import DEFAULT_ALERTS, Build
 from stream.export.page import Page, load_page
-from stream.export.render import Renderer
 from stream.export.source import Source
 from stream.export.stream import BoardStream
+from stream.export.texts import MetricsTexts, compressed
 from stream.settings import Alerts
 
 BOARD_MADE_FOR_S: Final = 0.5  # half of the page's interval
 BOARD_REST: Final = 4  # and at least four times as long as it took to make: a fifth of a core at most
-GZIP_AT_ONCE_BYTES: Final = 1_000_000  # a few milliseconds: less than the way to a thread and back
-GZIP_LEVEL: Final = 1  # repeated names shrink tenfold at any level, and this one costs a third of the default
 LOOPBACK_NAME: Final = "localhost"
 
-_OPENMETRICS: Final = "application/openmetrics-text"
-_SAME_IN_EVERY_SCHEME: Final = ("escaping=underscores", "escaping=allow-utf-8")
 _HEADERS: Final = {
     "Server": "callgauge",
     "X-Content-Type-Options": "nosniff",
@@ -147,10 +141,9 @@ class _Site:
         self._build = build
         self._monotonic_s = monotonic_s
         self._stale_after_ms = stale_after_ms
-        self._alerts = alerts
         self._page: Page = load_page()
         self._making = asyncio.Lock()
-        self._renderer = Renderer()
+        self._metrics = MetricsTexts(source, build, monotonic_s, alerts)
         self._board: bytes = b""
         self._board_until_s = float("-inf")
         self.stream = BoardStream(self._latest_board)
@@ -160,7 +153,9 @@ class _Site:
         return web.Response(body=self._page.body, content_type="text/html", charset="utf-8", headers=headers)
 
     async def board(self, request: web.Request) -> web.Response:
-        return await _data(request, await self._latest_board(), "application/json", vary="Accept-Encoding")
+        body, zipped = await self._latest_board(), gzip_accepted(request.headers.get("Accept-Encoding", ""))
+        body = await compressed(body) if zipped else body
+        return _data(body, "application/json", zipped=zipped, vary="Accept-Encoding")
 
     async def _latest_board(self) -> bytes:
         async with self._making:
@@ -177,18 +172,10 @@ class _Site:
 
     async def metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(",".join(request.headers.getall("Accept", [])))
+        zipped = gzip_accepted(request.headers.get("Accept-Encoding", ""))
         async with self._making:
-            taken = scrape(self._source.snapshot, self._build, self._monotonic_s, self._alerts)
-            if "escaping=" in content_type and not content_type.endswith(_SAME_IN_EVERY_SCHEME):
-                body = await asyncio.to_thread(encoder, registry_of(lambda: taken))
-            else:
-                # In small steps on the loop: a thread would hold the interpreter's lock just as long, and make the
-                # loop ask for it again after every system call.
-                for _ in self._renderer.prepare(taken):
-                    await asyncio.sleep(0)
-                openmetrics = content_type.startswith(_OPENMETRICS)
-                body = self._renderer.text(taken, openmetrics=openmetrics)
-            return await _data(request, body, content_type, vary="Accept, Accept-Encoding")
+            body = await self._metrics.get(encoder, content_type, zipped=zipped)
+        return _data(body, content_type, zipped=zipped, vary="Accept, Accept-Encoding")
 
     async def health(self, _: web.Request) -> web.Response:
         status = self._source.status()
@@ -199,13 +186,9 @@ class _Site:
         return _probe("ready", status.not_ready_reason, good=status.ready)
 
 
-async def _data(request: web.Request, body: bytes, content_type: str, *, vary: str) -> web.Response:
+def _data(body: bytes, content_type: str, *, zipped: bool, vary: str) -> web.Response:
     headers = {"Content-Type": content_type, "Vary": vary}
-    if gzip_accepted(request.headers.get("Accept-Encoding", "")):
-        compress = partial(gzip.compress, body, GZIP_LEVEL, mtime=0)
-        body = compress() if len(body) <= GZIP_AT_ONCE_BYTES else await asyncio.to_thread(compress)
-        headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, headers=headers)
+    return web.Response(body=body, headers=headers | ({"Content-Encoding": "gzip"} if zipped else {}))
 
 
 def _probe(good_text: str, reason: str, *, good: bool) -> web.Response:

@@ -1,0 +1,106 @@
+"""What scrapers get is made seldom, and never outlives what it says of the worker."""
+
+import asyncio
+import gzip
+from dataclasses import replace
+
+import pytest
+from prometheus_client.exposition import choose_encoder
+
+from stream.core.snapshot import WELL
+from stream.export.metrics import DEFAULT_ALERTS, Build
+from stream.export.texts import GZIP_AT_ONCE_BYTES, METRICS_REST, MetricsTexts, compressed
+from tests.export.centre import queue, snapshot
+
+TOOK_S = 0.5
+TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
+
+
+class Clocked:
+    """A source that takes half a second to look at, by its own clock."""
+
+    def __init__(self):
+        self.now_s = 100.0
+        self.looks = 0
+        self.told = WELL
+
+    def monotonic_s(self):
+        """Return its own time."""
+        return self.now_s
+
+    def snapshot(self):
+        """Take half a second."""
+        self.looks += 1
+        self.now_s += TOOK_S
+        return snapshot(queue("sales"), over_limit=self.looks)
+
+    def status(self):
+        """Return what was told."""
+        return self.told
+
+
+@pytest.fixture
+def source():
+    return Clocked()
+
+
+@pytest.fixture
+def ask(source):
+    """Return what asks for a text."""
+    texts = MetricsTexts(source, Build("1", "3"), source.monotonic_s, DEFAULT_ALERTS)
+    encoder, _ = choose_encoder("")
+    return lambda accept=TEXT, *, zipped=False: asyncio.run(texts.get(encoder, accept, zipped=zipped))
+
+
+def test_all_who_ask_get_the_same_until_it_has_rested(source, ask):
+    """Nineteen times what it took, to the moment."""
+    first = ask()
+    source.now_s += METRICS_REST * TOOK_S - 0.01
+
+    assert ask() is first
+    assert source.looks == 1
+
+    source.now_s += 0.02
+    assert ask() != first
+    assert source.looks == 2
+
+
+def test_every_format_is_of_the_same_moment(source, ask):
+    """However it is asked for."""
+    plain, openmetrics = ask(), ask(OPENMETRICS)
+
+    assert gzip.decompress(ask(zipped=True)) == plain
+    assert gzip.decompress(ask(OPENMETRICS, zipped=True)) == openmetrics
+    assert openmetrics.endswith(b"# EOF\n")
+    assert source.looks == 1
+
+
+@pytest.mark.parametrize("change", [{"ready": False, "not_ready_reason": "recovering"}, {"healthy": False}])
+def test_a_text_does_not_outlive_what_it_says_of_the_worker(source, ask, change):
+    """A worker that loses its partitions shows none of them a moment later."""
+    ask()
+    source.told = replace(WELL, **change)
+    ask()
+
+    assert source.looks == 2
+
+
+def test_a_look_that_fails_leaves_nothing_to_go_on_with(source, ask, monkeypatch):
+    """The next one who asks has it made anew."""
+    ask()
+    source.told = replace(WELL, healthy=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(source, "snapshot", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ask()
+    ask()
+
+    assert source.looks == 2
+
+
+@pytest.mark.parametrize("size", [0, GZIP_AT_ONCE_BYTES, GZIP_AT_ONCE_BYTES + 1])
+def test_what_is_compressed_is_the_same_by_a_thread_and_at_once(size):
+    """Nothing but the way differs."""
+    body = b"a" * size
+
+    assert gzip.decompress(asyncio.run(compressed(body))) == body
