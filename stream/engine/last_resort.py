@@ -66,12 +66,18 @@ class LoopGuard:
         os._exit(EXIT_FAILED)
 
 
-def leave_within(limit_s: float) -> None:
-    """End the process with code 1 unless it has ended by itself by then.
+def leave_within(limit_s: float, line: str = "") -> None:
+    """End the process with code 1, and with a line if there is one, unless it has ended by itself by then.
 
     A thread that hangs keeps an interpreter alive that only wants to end, and so does a task that waits for it.
     """
-    timer = threading.Timer(limit_s, os._exit, (EXIT_FAILED,))
+
+    def leave() -> None:
+        if line:
+            log.critical("%s", line)
+        os._exit(EXIT_FAILED)
+
+    timer = threading.Timer(limit_s, leave)
     timer.daemon = True
     timer.start()
 

@@ -25,6 +25,7 @@ EXIT_DONE: Final = 0
 EXIT_CONFIGURATION: Final = 2
 LAST_LOOK_S: Final = 3.0  # for why Kafka failed, before the process ends because of it
 FAILED_STOP_TIMEOUT_S: Final = 5.0  # nothing is saved after a failure: only what hangs takes longer
+END_AFTER_STOP_S: Final = 5.0  # what is left once Faust has stopped: closing the port, threads
 FAILED_END_TIMEOUT_S: Final = 15.0  # from the failure until the process must be gone, whatever hangs
 
 Exporter = Callable[[Engine], Awaitable[Any]]
@@ -89,8 +90,9 @@ async def _run(engine: Engine, stop: asyncio.Event) -> int:
     starting = asyncio.ensure_future(_start(engine))
     watching = [asyncio.ensure_future(engine.guard(work())) for work in (engine.watch, engine.ask_for_ends)]
     await _first(stop.wait(), engine.failed.wait())
-    if engine.failure is not None:
-        leave_within(FAILED_END_TIMEOUT_S)
+    leave_within(
+        FAILED_END_TIMEOUT_S if engine.failure is not None else settings.stop_timeout_s + END_AFTER_STOP_S
+    )
     for task in watching:
         task.cancel()
     engine.stopping = True
@@ -141,11 +143,14 @@ async def _start(engine: Engine) -> None:
 
 async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: float) -> bool:
     try:
-        await asyncio.wait_for(engine.app.stop(), timeout_s)
-    except TimeoutError:
-        if engine.failure is None:
-            log.critical("could not stop within %g s: leaving without a checkpoint", timeout_s)
-        os._exit(EXIT_FAILED)  # Faust's thread would keep the process alive
+        # Not wait_for: that waits for the end of what it cancels, and a stop that hangs may not hear of it.
+        stopping = asyncio.ensure_future(engine.app.stop())
+        done, _ = await asyncio.wait({stopping}, timeout=timeout_s)
+        if not done:
+            if engine.failure is None:
+                log.critical("could not stop within %g s: leaving without a checkpoint", timeout_s)
+            os._exit(EXIT_FAILED)  # Faust's thread would keep the process alive
+        stopping.result()
     except Exception as error:  # noqa: BLE001 - the process ends either way
         engine.fail(error)
         return False

@@ -375,7 +375,8 @@ def test_a_signal_in_the_first_two_seconds_ends_a_worker_in_order(cluster: Clust
     cluster.create_topics()
     seed = random.SystemRandom().getrandbits(32)
     print(f"seed {seed}")
-    delays_s = [random.Random(seed).uniform(0, 4) for _ in range(8)]
+    chance = random.Random(seed)
+    delays_s = [chance.uniform(0, 4) for _ in range(8)]
     ends: list[tuple[float, int, str]] = []
 
     def stop(worker: Worker, delay_s: float) -> None:

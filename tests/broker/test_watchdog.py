@@ -33,8 +33,9 @@ BROKEN = {
 # What hangs, and what the line and /healthz say. Seen by what does not go on.
 HANGING = {
     "agent_hangs": "has not moved, with",
-    "publisher_hangs": "no publication or checkpoint of",
-    "checkpoint_hangs": "checkpoint of",  # neither it nor the publications that wait for it: both at one moment
+    # neither publications nor checkpoints go on, and both limits end at nearly the same moment
+    "publisher_hangs": "checkpoint of",
+    "checkpoint_hangs": "checkpoint of",
     "saver_stops": "no checkpoint of",
     "fetcher_hangs": "has not moved, with",
     "reader_is_blocked": "the thread that reads Kafka has not answered",
