@@ -90,9 +90,10 @@ async def _run(engine: Engine, stop: asyncio.Event) -> int:
     starting = asyncio.ensure_future(_start(engine))
     watching = [asyncio.ensure_future(engine.guard(work())) for work in (engine.watch, engine.ask_for_ends)]
     await _first(stop.wait(), engine.failed.wait())
-    leave_within(
-        FAILED_END_TIMEOUT_S if engine.failure is not None else settings.stop_timeout_s + END_AFTER_STOP_S
-    )
+    if engine.failure is not None:
+        leave_within(FAILED_END_TIMEOUT_S)
+    else:
+        leave_within(settings.stop_timeout_s + END_AFTER_STOP_S, "stopped, but something hangs: leaving")
     for task in watching:
         task.cancel()
     engine.stopping = True
