@@ -28,6 +28,7 @@ _ADDRESS = re.compile(r"^http://127\.0\.0\.1:(\d+)/$", re.MULTILINE)
 _HTTP_TIMEOUT_S = 30.0
 # A feed of 1,000 events/s goes on while we look: what it sends between two answers of Kafka is always under way.
 UNDER_WAY_MAX = 1_000
+SHOWN_WITHIN_S = 60.0  # all who ask share an answer of some seconds ago
 PIECE_BYTES = 16_384
 PUBLISHED_LOOK_S = 2.0  # all publications are read each time: some hundreds of records
 _ONE_SECOND_OF_LOOKS = 10
@@ -122,10 +123,12 @@ class Worker(Child):
         )
 
     def check_all_counted(self, ends: int) -> None:
-        """Compare the outcome of every record, as the metrics tell it, with the number of records."""
-        counted = self.standing().counted
-        if counted != ends:
-            raise BenchError(f"{self.name} counted {counted:.0f} of {ends} events")
+        """Compare the outcome of every record with the number of records, once /metrics is of after the last one."""
+        try:
+            self.watch(lambda: self.standing().counted == ends, SHOWN_WITHIN_S)
+        except BenchError as error:
+            counted = self.standing().counted
+            raise BenchError(f"{self.name} counted {counted:.0f} of {ends} events") from error
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
         return [TopicPartition(topic, number) for number in range(self._setting.sizes.partitions)]
