@@ -21,6 +21,7 @@ from schemas import Abandoned, Answered, Ended, Event, Hold, Offered, Queued, Re
 from stream import clock
 from stream.simulate import Emission, produce
 
+RATE = 1_000.0  # a very large centre
 EVENTS_A_CALL = 5.1
 MENU_MS, WAIT_MS, PATIENCE_MS, TALK_MS, WRAP_UP_MS = 4_000, 8_000, 15_000, 34_000, 8_000
 ABANDONING, HOLDING, TRANSFERRED = 0.10, 0.12, 0.05
@@ -33,7 +34,7 @@ class Load:
     queues: int
     start_ms: int
     events: int | None = None
-    rate: float = 1_000.0  # events per second of event time
+    rate: float = RATE  # events per second of event time
     live: bool = False
     open_calls: int | None = None
     seed: int = 1

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 
 from bench.live import live
+from bench.load import RATE
 from bench.setting import Setting
 from bench.worker import UNDER_WAY_MAX, Worker
 from stream import clock
@@ -19,7 +20,6 @@ SETTLE_S = 10.0
 FROZEN_S = 30.0
 LOOK_S = 0.05
 TIMEOUT_S = 120.0
-RATE = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.child import BenchError, Child
 from bench.latency import PROBE, mark
-from bench.load import Load, command
+from bench.load import RATE, Load, command
 from bench.setting import Setting
 from bench.worker import Worker
 from stream import clock
@@ -38,14 +38,12 @@ class Restart:
 
 def run(setting: Setting, calls: int) -> Restart:
     """Measure one restart."""
-    rate = 1_000.0
     events = calls * EVENTS_AN_OPEN_CALL
     topic = setting.create(setting.fresh("open-calls"))
     load = Load(
         queues=QUEUES,
-        start_ms=clock.wall_ms() - 5_000 - int(events / rate * 1_000),
+        start_ms=clock.wall_ms() - 5_000 - int(events / RATE * 1_000),
         open_calls=calls,
-        rate=rate,
     )
     with Child(command(setting.servers, topic, load), setting.folder, setting.fresh("sender")) as sender:
         sender.finish(TIMEOUT_S)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from kafka.admin import KafkaAdminClient
 
 from bench.child import BenchError, Child
-from bench.load import Load, command
+from bench.load import RATE, Load, command
 from stream import clock
 
 PREFILL_TIMEOUT_S = 900.0
@@ -48,7 +48,7 @@ class Shape(NamedTuple):
     """What tells one filled topic from another."""
 
     queues: int
-    rate: float = 1_000.0  # events per second of event time
+    rate: float = RATE  # events per second of event time
 
 
 @dataclass(frozen=True, slots=True)

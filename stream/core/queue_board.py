@@ -415,15 +415,16 @@ class QueueBoard:
 
     def _merge_histograms(self, partition: int, histograms: list[list[int]]) -> None:
         """Replace what a partition said of its histograms. Those of other bounds wait until it says them anew."""
-        merged = self._merged.get(partition)
-        if merged is None:
-            merged = [[0] * len(counts) for counts in self._summed]
+        merged = self._merged.get(partition) or self._empty_histograms()
         if list(map(len, histograms)) != list(map(len, self._summed)):
-            histograms = [[0] * len(counts) for counts in self._summed]
+            histograms = self._empty_histograms()
         for total, before, after in zip(self._summed, merged, histograms, strict=True):
             if before != after:
                 total[:] = map(add_up, total, map(subtract, after, before))
         self._merged[partition] = histograms
+
+    def _empty_histograms(self) -> list[list[int]]:
+        return [[0] * len(counts) for counts in self._summed]
 
     def oldest_waiting_at_ms(self) -> int | None:
         """Return when the visit that waits longest was queued; None when nobody waits."""

@@ -21,6 +21,8 @@ from typing import Final
 from aiohttp import web
 from prometheus_client.exposition import gzip_accepted
 
+from stream.export.texts import GZIP_LEVEL
+
 SEND_EVERY_S: Final = 0.5  # the worker publishes as often: a change is on the page within a second of it
 # A send costs some 60 us: at most a fortieth of a core. Beyond 200 listeners messages come less often.
 SENDS_PER_S_MAX: Final = 400
@@ -28,7 +30,6 @@ SENDS_PER_S_MAX: Final = 400
 LISTENERS_MAX: Final = 400
 TAKEN_WITHIN_S: Final = 10.0  # TCP sends again for longer, but a page polls after two seconds of silence
 RETRY_MS: Final = 2_000
-GZIP_LEVEL: Final = 1
 PACKED_AT_ONCE_BYTES_MAX: Final = 65_536  # some 20 queues, and a millisecond
 
 _GZIP_HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, no time, any system
