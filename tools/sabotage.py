@@ -304,6 +304,13 @@ SABOTAGES: Final = (
         ("tests/export/test_stream.py::test_a_listener_that_does_not_read_holds_up_nobody_and_is_cut_off",),
     ),
     Sabotage(
+        "Faust closes the client beside a stop",
+        "stream/engine/batching.py",
+        "    def close(self) -> None:\n",
+        "    def closed(self) -> None:\n",
+        ("tests/broker/test_rebalance.py::test_a_stop_that_meets_a_rebalance_ends_in_order",),
+    ),
+    Sabotage(
         "wall: boards are made when nobody listens",
         "stream/export/stream.py",
         "            while self._listeners:\n",

@@ -171,6 +171,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         except (asyncio.CancelledError, KafkaError) as error:
             self.log.warning("the consumer did not end well: %s", type(error).__name__)
 
+    def close(self) -> None:
+        """Do nothing: ``on_thread_stop`` disconnects, in the right order.
+
+        Faust calls this when a rebalance meets a stop, and the original closes the client beside that stop, from
+        the app's loop. A coordinator that then asks for metadata waits for ever, and the stop for it.
+        """
+
     def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:
         """Say it in one line; the original prints a traceback besides all logging."""
         self.log.error(msg.format(*fmt))

@@ -1,6 +1,8 @@
 """Faults for a worker process: each breaks one part of the running engine, as a bug or a hung client would."""
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -168,6 +170,25 @@ async def loop_is_blocked(_: Engine) -> None:
     asyncio.get_running_loop().call_soon(time.sleep, FOR_EVER_S)
 
 
+async def stop_meets_rebalance(engine: Engine) -> None:
+    """Be asked to stop just before the group is joined again, and then need news of the topics to assign them."""
+    coordinator = _client(engine)._coordinator
+    prepare, assign = coordinator._on_join_prepare, coordinator._perform_assignment
+
+    async def prepare_in_a_stop(*args: Any) -> None:
+        if not engine.app.should_stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait({coordinator._closing})
+        await prepare(*args)
+
+    def assign_without_news(*args: Any) -> Any:
+        coordinator._client._topics = set()
+        return assign(*args)
+
+    coordinator._on_join_prepare, coordinator._perform_assignment = prepare_in_a_stop, assign_without_news
+    _in_reader(engine, coordinator.request_rejoin)
+
+
 async def recovery_hangs(engine: Engine) -> None:
     """Never restore the states."""
     engine._restore = _hang
@@ -209,6 +230,7 @@ FAULTS: dict[str, Callable[[Engine], Awaitable[None]]] = {
         fetcher_hangs,
         sender_ends,
         reader_is_blocked,
+        stop_meets_rebalance,
         loop_is_blocked,
         recovery_hangs,
         nothing_is_read,

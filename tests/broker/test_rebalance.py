@@ -394,5 +394,17 @@ def test_a_signal_in_the_first_two_seconds_ends_a_worker_in_order(cluster: Clust
             thread.join()
 
     assert len(ends) == len(delays_s)
-    assert {code for _, code, _ in ends} <= {0, -signal.SIGTERM}, ends
+    unclean = [end for end in ends if end[1] not in {0, -signal.SIGTERM}]
+    assert not unclean, "\n".join(f"{code} after {delay_s} s: {log}" for delay_s, code, log in unclean)
     assert not [log for _, _, log in ends if "Traceback" in log]
+
+
+def test_a_stop_that_meets_a_rebalance_ends_in_order(cluster: Cluster):
+    """T7: Faust would close the client under the coordinator then, which waits for it for ever."""
+    cluster.create_topics()
+    worker = cluster.start(instance_id="w", fault="stop_meets_rebalance")
+    worker.wait_ready()
+    worker.let_it_happen()
+
+    assert worker.ends() == 0, worker.log()
+    assert "everything counted is saved" in worker.log()
