@@ -19,7 +19,7 @@ from pathlib import Path
 from bench import bare, breakdown, faust_per_event, full_job, latency, outage, pages, replay, restart, scrape
 from bench.child import ROOT, BenchError
 from bench.figures import Throughput, percentile
-from bench.full_job import FullJob
+from bench.full_job import Disturbed, FullJob
 from bench.machine import load_average, machine
 from bench.report import (
     BARE,
@@ -35,6 +35,8 @@ from bench.report import (
     Bound,
     Number,
     Results,
+    disturbed_turns,
+    undisturbed,
 )
 from bench.setting import FULL, QUICK, Setting, Shape, Topic
 from stream.kafka import EmbeddedKafka, EmbeddedKafkaError
@@ -54,6 +56,8 @@ QUESTIONS = {
     "o": "back at the end of the log after the broker stood still",
     "p": "where the worker's time goes (not part of the default)",
 }
+SHORT_TURN_S = 4.0  # several answers of every kind with 10 queues
+LONG_TURN_S = 20.0  # two texts of /metrics with 1,000 queues, which hold for ten seconds
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
 
 
@@ -69,17 +73,41 @@ class Variant:
 
 
 DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
+LONG_DENSE, LONG_MANY = Shape(10, times=4), Shape(1_000, times=4)  # for turns within a run
+
+
+def _scraped(turn_s: float) -> Disturbed:
+    return Disturbed(full_job.scraping, turn_s)
+
+
+def _watched(setting: Setting, topic: Topic) -> FullJob:
+    opened = Disturbed(lambda worker: pages.open_pages(setting, worker, []), SHORT_TURN_S)
+    return full_job.run(setting, topic, disturbed=opened)
+
+
 VARIANTS = (
     Variant(BARE, "a", DENSE, bare.run),
-    Variant(FULL_10, "cdfhkr", DENSE, full_job.run),
+    Variant(FULL_10, "cdkr", DENSE, full_job.run),
     Variant(UNSAVED_10, "k", DENSE, lambda setting, topic: full_job.run(setting, topic, saved=False)),
     Variant(REPLAY, "r", DENSE, replay.run),
-    Variant(WATCHED_10, "h", DENSE, lambda setting, topic: full_job.run(setting, topic, watched=True)),
-    Variant(SCRAPED_10, "f", DENSE, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
     Variant(SPARSE_10, "d", SPARSE, full_job.run),
-    Variant(FULL_1000, "df", MANY, full_job.run),
-    Variant(SCRAPED_1000, "f", MANY, lambda setting, topic: full_job.run(setting, topic, scraped=True)),
+    Variant(FULL_1000, "d", MANY, full_job.run),
     Variant(FAUST, "b", DENSE, faust_per_event.run, rounds_max=2),
+    Variant(
+        SCRAPED_10,
+        "f",
+        LONG_DENSE,
+        lambda setting, topic: full_job.run(setting, topic, disturbed=_scraped(SHORT_TURN_S)),
+        rounds_max=1,
+    ),
+    Variant(
+        SCRAPED_1000,
+        "f",
+        LONG_MANY,
+        lambda setting, topic: full_job.run(setting, topic, disturbed=_scraped(LONG_TURN_S)),
+        rounds_max=1,
+    ),
+    Variant(WATCHED_10, "h", LONG_DENSE, _watched, rounds_max=1),
 )
 
 
@@ -141,6 +169,9 @@ def _measure(setting: Setting, letters: set[str], results: Results) -> None:
             run = variant.run(setting, setting.topic(variant.shape))
             if isinstance(run, FullJob):
                 jobs.setdefault(variant.name, []).append(run)
+                for quiet, disturbed in run.turns:
+                    results.add(undisturbed(variant.name), quiet)
+                    results.add(disturbed_turns(variant.name), disturbed)
                 run = run.throughput
             results.add(variant.name, run)
             _say(f"round {number + 1}, {variant.name}: {run.rate / 1_000:.1f} k/s, {run.cpu_us:.2f} us CPU")
@@ -160,8 +191,6 @@ def _numbers_of_jobs(jobs: dict[str, list[FullJob]]) -> list[Number]:
             Number(f"{name}: CPU of an event, last third / first", middle.late_by_early, ""),
             Number(f"{name}: memory at the end", middle.rss_bytes / 1e6, "MB"),
         ]
-        if ages_s := [age_s for run in runs for age_s in run.page_ages_s]:
-            numbers.append(Number(f"{name}: snapshot to page, p50", percentile(ages_s, 0.5), "s"))
     return numbers
 
 

@@ -54,11 +54,15 @@ def throughput(progress: Sequence[Sample], cpu: Sequence[Sample], *, skip_ms: fl
     kept = [sample for sample in started if sample.at_ms >= started[0].at_ms + skip_ms]
     if len(kept) < 2:
         raise ValueError(f"the run was too short: {len(kept)} samples; use more events")
-    first, last = kept[0], kept[-1]
+    return between(kept, cpu, kept[0].at_ms, kept[-1].at_ms)
+
+
+def between(progress: Sequence[Sample], cpu: Sequence[Sample], from_ms: float, to_ms: float) -> Throughput:
+    """Return what was done between two moments of a run."""
     return Throughput(
-        last.total - first.total,
-        (last.at_ms - first.at_ms) / MS_PER_S,
-        value_at(cpu, last.at_ms) - value_at(cpu, first.at_ms),
+        value_at(progress, to_ms) - value_at(progress, from_ms),
+        (to_ms - from_ms) / MS_PER_S,
+        value_at(cpu, to_ms) - value_at(cpu, from_ms),
     )
 
 

@@ -2,8 +2,8 @@
 
 The real worker, from nothing, over the whole topic: decode, the full fold, both stages, publications,
 checkpoints. From the first publication with events to the last one before the end; every run is checked to
-have counted every event. `scraped`: eight ask for /metrics every second meanwhile, half of them slow to read it;
-`watched`: 200 wall pages are open; unsaved: no checkpoint falls into the run.
+have counted every event. What may disturb it is there in every other turn of a run: eight that ask for /metrics every
+second, half of them slow to read it, or 200 open wall pages. Unsaved: no checkpoint falls into the run.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from bench.child import BenchError
 from bench.figures import Throughput, late_by_early, throughput
-from bench.pages import open_pages
 from bench.setting import Setting, Topic
+from bench.turns import Disturbance, Turns, in_turns
 from bench.worker import Worker
 
 TIMEOUT_S = 900.0
@@ -36,18 +36,24 @@ class FullJob:
     late_by_early: float  # CPU for an event in the last third against the first
     threads: tuple[float, ...]  # CPU us for an event, by thread, the largest first
     rss_bytes: int
-    page_ages_s: tuple[float, ...] = ()  # how old each snapshot was when an open page had read it
+    turns: tuple[tuple[Throughput, Throughput], ...] = ()  # undisturbed, disturbed
 
 
-def run(
-    setting: Setting, topic: Topic, *, scraped: bool = False, watched: bool = False, saved: bool = True
-) -> FullJob:
+@dataclass(frozen=True, slots=True)
+class Disturbed:
+    """By what, and for how long at a time."""
+
+    by: Disturbance
+    turn_s: float
+
+
+def run(setting: Setting, topic: Topic, *, disturbed: Disturbed | None = None, saved: bool = True) -> FullJob:
     """Measure one pass over the topic."""
-    ages_s: list[float] = []
     with Worker(setting, topic.name, settings="" if saved else UNSAVED) as worker:
         with (
-            _scraping(worker) if scraped else contextlib.nullcontext(),
-            open_pages(setting, worker, ages_s) if watched else contextlib.nullcontext(),
+            in_turns(worker, disturbed.by, disturbed.turn_s)
+            if disturbed
+            else contextlib.nullcontext(Turns()) as turns
         ):
             if saved:
                 worker.watch_until_saved(topic.events, TIMEOUT_S)
@@ -63,7 +69,7 @@ def run(
             late_by_early(progress, worker.cpu),
             _threads(worker, measured, progress[-1].at_ms),
             worker.rss_bytes,
-            tuple(ages_s),
+            tuple(turns.pairs(progress, worker.cpu)),
         )
 
 
@@ -79,7 +85,8 @@ def _threads(worker: Worker, measured: Throughput, last_ms: float) -> tuple[floa
 
 
 @contextlib.contextmanager
-def _scraping(worker: Worker) -> Iterator[None]:
+def scraping(worker: Worker) -> Iterator[None]:
+    """Let eight scrapers ask meanwhile."""
     done = threading.Event()
 
     def scrape(pause_s: float) -> None:

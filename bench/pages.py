@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 
 from bench.child import BenchError, Child, python
@@ -23,7 +23,6 @@ from stream import clock
 
 PAGES = 200
 WATCHED_S = 20.0
-LISTEN_WITHIN_S = 60.0
 _BYTES = 1 << 20
 _TAKEN_AT = re.compile(rb'"taken_at":"([^"]+)"')
 
@@ -31,7 +30,6 @@ _TAKEN_AT = re.compile(rb'"taken_at":"([^"]+)"')
 @contextmanager
 def open_pages(setting: Setting, worker: Worker, ages_s: list[float]) -> Iterator[None]:
     """Let 200 pages listen to a worker meanwhile; then note the ages of the messages that the first one got."""
-    worker.watch(lambda: _listens(worker), LISTEN_WITHIN_S)
     name = setting.fresh("pages")
     with Child(python("bench.pages", str(worker.port), str(PAGES)), setting.folder, name) as pages:
         yield
@@ -47,12 +45,6 @@ def run(setting: Setting) -> list[float]:
     with live(setting, 10) as (_, worker), open_pages(setting, worker, ages_s):
         time.sleep(WATCHED_S)
     return ages_s
-
-
-def _listens(worker: Worker) -> bool:
-    with suppress(ConnectionError):
-        return worker.port > 0
-    return False
 
 
 def main(port: int, count: int) -> None:

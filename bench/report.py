@@ -47,6 +47,32 @@ class Comparison:
     bound: Bound
 
 
+def undisturbed(variant: str) -> str:
+    """Name the turns of a variant in which nothing disturbed it."""
+    return f"{variant}: turns without"
+
+
+def disturbed_turns(variant: str) -> str:
+    """Name the other ones."""
+    return f"{variant}: turns with"
+
+
+def _in_turns(what: str, queues: int, variant: str) -> tuple[Comparison, Comparison]:
+    quiet, disturbed = undisturbed(variant), disturbed_turns(variant)
+    return (
+        Comparison(
+            f"time of an event, {what} / none, {queues:,} queues",
+            quiet,
+            disturbed,
+            False,
+            Bound(at_most=1.05),
+        ),
+        Comparison(
+            f"CPU of an event, {what} / none, {queues:,} queues", quiet, disturbed, True, Bound(at_most=1.05)
+        ),
+    )
+
+
 COMPARISONS = (
     Comparison("full job / Faust, rate", FULL_10, FAUST, False, Bound(at_least=20)),
     Comparison("full job / Faust, events for the same CPU", FULL_10, FAUST, True, Bound()),
@@ -64,18 +90,9 @@ COMPARISONS = (
     Comparison("time of an event, 1,000 / 10 queues", FULL_10, FULL_1000, False, Bound(at_most=1.3)),
     Comparison("time of an event, checkpoints / none", UNSAVED_10, FULL_10, False, Bound(at_most=1.1)),
     Comparison("CPU of an event, checkpoints / none", UNSAVED_10, FULL_10, True, Bound(at_most=1.1)),
-    Comparison(
-        "time of an event, 8 scrapers / none, 10 queues", FULL_10, SCRAPED_10, False, Bound(at_most=1.05)
-    ),
-    Comparison("time of an event, 200 pages open / none", FULL_10, WATCHED_10, False, Bound(at_most=1.05)),
-    Comparison("CPU of an event, 200 pages open / none", FULL_10, WATCHED_10, True, Bound(at_most=1.05)),
-    Comparison(
-        "time of an event, 8 scrapers / none, 1,000 queues",
-        FULL_1000,
-        SCRAPED_1000,
-        False,
-        Bound(at_most=1.05),
-    ),
+    *_in_turns("8 scrapers", 10, SCRAPED_10),
+    *_in_turns("8 scrapers", 1_000, SCRAPED_1000),
+    *_in_turns("200 pages open", 10, WATCHED_10),
 )
 
 

@@ -49,6 +49,7 @@ class Shape(NamedTuple):
 
     queues: int
     rate: float = RATE  # events per second of event time
+    times: int = 1  # as many events as the others have
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +94,16 @@ class Setting:
         with contextlib.ExitStack() as running:
             children = []
             for shape in shapes:
-                name = self.create(f"events-{shape.queues}-{shape.rate:.0f}")
-                topic = self._topics[shape] = Topic(name, sizes.events, sizes.partitions)
+                name = self.create(f"events-{shape.queues}-{shape.rate:.0f}-{shape.times}")
+                events = sizes.events * shape.times
+                topic = self._topics[shape] = Topic(name, events, sizes.partitions)
                 # It ends a minute ago, so that nothing is too far ahead and nothing is deleted for its age.
-                start_ms = clock.wall_ms() - 60_000 - int(sizes.events / shape.rate * 1_000)
-                load = Load(shape.queues, start_ms, events=sizes.events, rate=shape.rate)
+                start_ms = clock.wall_ms() - 60_000 - int(events / shape.rate * 1_000)
+                load = Load(shape.queues, start_ms, events=events, rate=shape.rate)
                 sending = command(self.servers, topic.name, load)
-                children.append(running.enter_context(Child(sending, self.folder, topic.name)))
-            for child in children:
-                _await_filled(child, sizes.events)
+                children.append((running.enter_context(Child(sending, self.folder, topic.name)), events))
+            for child, events in children:
+                _await_filled(child, events)
 
     def topic(self, shape: Shape) -> Topic:
         """Return the filled topic of a shape."""
