@@ -2,7 +2,7 @@
 
 Run as a process of its own (`python -m bench.pages PORT COUNT`): it must not be slowed by what it measures, nor be
 counted with it.
-One listener takes plain text, and notes how long after its snapshot each message was read.
+The last listener takes plain text, and notes how long after its snapshot each message was read.
 """
 
 import re
@@ -23,15 +23,17 @@ from stream import clock
 
 PAGES = 200
 WATCHED_S = 20.0
+OPEN_WITHIN_S = 60.0
 _BYTES = 1 << 20
 _TAKEN_AT = re.compile(rb'"taken_at":"([^"]+)"')
 
 
 @contextmanager
 def open_pages(setting: Setting, worker: Worker, ages_s: list[float]) -> Iterator[None]:
-    """Let 200 pages listen to a worker meanwhile; then note the ages of the messages that the first one got."""
+    """Let 200 pages listen to a worker meanwhile; then note the ages of the messages that one of them got."""
     name = setting.fresh("pages")
     with Child(python("bench.pages", str(worker.port), str(PAGES)), setting.folder, name) as pages:
+        pages.watch(lambda: bool(pages.output.read_text()), OPEN_WITHIN_S)
         yield
         if pages.process.poll() is not None:
             raise BenchError(f"{name} ended: {pages.said()}")
@@ -50,9 +52,10 @@ def run(setting: Setting) -> list[float]:
 def main(port: int, count: int) -> None:
     """Open the pages, and read until told to stop."""
     selector = selectors.DefaultSelector()
+    noted = count - 1  # the first one has messages to read before all are open
     for number in range(count):
         page = socket.create_connection(("127.0.0.1", port))
-        encoding = "" if number == 0 else "Accept-Encoding: gzip\r\n"
+        encoding = "" if number == noted else "Accept-Encoding: gzip\r\n"
         page.sendall(f"GET /board.stream HTTP/1.1\r\nHost: a\r\n{encoding}\r\n".encode())
         page.setblocking(False)
         selector.register(page, selectors.EVENT_READ, number)
@@ -62,7 +65,7 @@ def main(port: int, count: int) -> None:
             data = key.fileobj.recv(_BYTES)
             if not data:
                 sys.exit("the worker ended a stream")
-            if key.data == 0 and (found := _TAKEN_AT.search(data)):
+            if key.data == noted and (found := _TAKEN_AT.search(data)):
                 taken_ms = datetime.fromisoformat(found[1].decode()).timestamp() * 1_000
                 print((clock.wall_ms() - taken_ms) / 1_000, flush=True)
 

@@ -76,6 +76,8 @@ class Status:
     unhealthy_reason: str
 
 
+# More than a live feed has under way: a worker that far behind has a backlog to read.
+BEHIND_RECORDS: Final = 10_000
 WELL: Final = Status(ready=True, not_ready_reason="", healthy=True, unhealthy_reason="")
 
 
@@ -88,3 +90,8 @@ class Snapshot(Status):
     over_limit: int  # contacts counted under ``__other__``
     pipeline: PipelineView
     taken_at_ms: int  # wall clock
+
+    @property
+    def behind(self) -> bool:
+        """Say whether a backlog is being read: then whoever looks must not slow it down."""
+        return sum(self.pipeline.lag_records.values()) > BEHIND_RECORDS

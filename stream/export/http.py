@@ -31,6 +31,7 @@ from stream.export.texts import MetricsTexts, compressed
 from stream.settings import Alerts
 
 BOARD_MADE_FOR_S: Final = 0.5  # half of the page's interval
+BOARD_BEHIND_FOR_S: Final = 1.0  # the page's interval: while a backlog is read, the fold comes first
 BOARD_REST: Final = 4  # and at least four times as long as it took to make: a fifth of a core at most
 LOOPBACK_NAME: Final = "localhost"
 
@@ -167,7 +168,8 @@ class _Site:
                 started_s = self._monotonic_s()
                 self._board = await asyncio.to_thread(make)
                 made_s = self._monotonic_s()
-                self._board_until_s = made_s + max(BOARD_MADE_FOR_S, BOARD_REST * (made_s - started_s))
+                holds_s = BOARD_BEHIND_FOR_S if snapshot.behind else BOARD_MADE_FOR_S
+                self._board_until_s = made_s + max(holds_s, BOARD_REST * (made_s - started_s))
             return self._board
 
     async def metrics(self, request: web.Request) -> web.Response:

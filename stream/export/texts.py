@@ -18,8 +18,14 @@ from stream.export.source import Source
 from stream.settings import Alerts
 
 # Texts hold for this many times what making them took, which is a twentieth of a core at most: 0.7 s with 50 queues,
-# 10 s with 1,000.
+# 10 s with 1,000. A worker that keeps up has most of its core to spare.
 METRICS_REST: Final = 19
+METRICS_REST_BEHIND: Final = (
+    39  # a fortieth: what a backlog loses to scrapers, with their requests, stays below 5 %
+)
+METRICS_AGE_MAX_S: Final = (
+    15.0  # the interval in prometheus.yml: who asks as seldom never gets the same text twice
+)
 GZIP_AT_ONCE_BYTES: Final = 1_000_000  # a few milliseconds: less than the way to a thread and back
 GZIP_LEVEL: Final = 1  # repeated names shrink tenfold at any level, and this one costs a third of the default
 
@@ -41,19 +47,27 @@ class MetricsTexts:
         self._renderer = Renderer()
         self._taken: Scrape | None = None
         self._status: Status | None = None  # as of then
-        self._until_s = float("-inf")
+        self._made_s = float("-inf")
+        self._spent_s = 0.0  # on the texts of that moment
         self._texts: dict[tuple[str, bool], bytes] = {}
 
     async def get(self, encoder: Encoder, content_type: str, *, zipped: bool) -> bytes:
         """Return a text. To be called by one at a time."""
         taken = self._taken
-        if taken is None or self._monotonic_s() >= self._until_s or self._source.status() != self._status:
+        if taken is None or not self._holds(taken):
             taken = await self._take()
         key = (content_type, zipped)
         if key not in self._texts:
+            began_s = self._monotonic_s()
             body = await self._make(taken, encoder, content_type)
             self._texts[key] = await compressed(body) if zipped else body
+            self._spent_s += self._monotonic_s() - began_s
         return self._texts[key]
+
+    def _holds(self, taken: Scrape) -> bool:
+        rest = METRICS_REST_BEHIND if taken.snapshot.behind else METRICS_REST
+        until_s = self._made_s + min(METRICS_AGE_MAX_S, rest * self._spent_s)
+        return self._monotonic_s() < until_s and self._source.status() == self._status
 
     async def _take(self) -> Scrape:
         """Look at the source, and measure what that takes without what goes on between its steps."""
@@ -68,8 +82,8 @@ class MetricsTexts:
             rests_s = self._monotonic_s()
             await asyncio.sleep(0)
             rested_s += self._monotonic_s() - rests_s
-        ended_s = self._monotonic_s()
-        self._until_s = ended_s + METRICS_REST * (ended_s - began_s - rested_s)
+        self._made_s = self._monotonic_s()
+        self._spent_s = self._made_s - began_s - rested_s
         self._taken = taken
         return taken
 

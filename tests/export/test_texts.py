@@ -7,9 +7,17 @@ from dataclasses import replace
 import pytest
 from prometheus_client.exposition import choose_encoder
 
-from stream.core.snapshot import WELL
+from stream.core.snapshot import BEHIND_RECORDS, WELL, PipelineView
+from stream.export import texts as module
 from stream.export.metrics import DEFAULT_ALERTS, Build
-from stream.export.texts import GZIP_AT_ONCE_BYTES, METRICS_REST, MetricsTexts, compressed
+from stream.export.texts import (
+    GZIP_AT_ONCE_BYTES,
+    METRICS_AGE_MAX_S,
+    METRICS_REST,
+    METRICS_REST_BEHIND,
+    MetricsTexts,
+    compressed,
+)
 from tests.export.centre import queue, snapshot
 
 TOOK_S = 0.5
@@ -21,6 +29,7 @@ class Clocked:
 
     def __init__(self):
         self.now_s = 100.0
+        self.lag = {}
         self.looks = 0
         self.told = WELL
 
@@ -32,7 +41,7 @@ class Clocked:
         """Take half a second."""
         self.looks += 1
         self.now_s += TOOK_S
-        return snapshot(queue("sales"), over_limit=self.looks)
+        return snapshot(queue("sales"), over_limit=self.looks, pipeline=PipelineView(lag_records=self.lag))
 
     def status(self):
         """Return what was told."""
@@ -62,6 +71,53 @@ def test_all_who_ask_get_the_same_until_it_has_rested(source, ask):
 
     source.now_s += 0.02
     assert ask() != first
+    assert source.looks == 2
+
+
+def test_what_the_texts_took_counts_too(source, ask, monkeypatch):
+    """Looking is the smaller part with many queues."""
+    monkeypatch.setattr(module, "METRICS_AGE_MAX_S", 1_000.0)
+
+    async def slowly(body):
+        source.now_s += TOOK_S
+        return body
+
+    monkeypatch.setattr(module, "compressed", slowly)
+    ask(zipped=True)
+    source.now_s += METRICS_REST * 2 * TOOK_S - TOOK_S - 0.01  # it rests from the look on
+    ask(zipped=True)
+    assert source.looks == 1
+
+    source.now_s += 0.02
+    ask()
+    assert source.looks == 2
+
+
+@pytest.mark.parametrize(
+    ("lag", "rest"), [(BEHIND_RECORDS, METRICS_REST), (BEHIND_RECORDS + 1, METRICS_REST_BEHIND)]
+)
+def test_a_worker_with_a_backlog_is_looked_at_less_often(source, ask, monkeypatch, lag, rest):
+    """All partitions together, by the one record that makes it a backlog."""
+    monkeypatch.setattr(module, "METRICS_AGE_MAX_S", 1_000.0)
+    source.lag = {("call-events", 0): 1, ("call-events", 1): lag - 1}
+    ask()
+    source.now_s += rest * TOOK_S - 0.01
+    ask()
+    assert source.looks == 1
+
+    source.now_s += 0.02
+    ask()
+    assert source.looks == 2
+
+
+def test_no_text_gets_older_than_the_interval_of_a_scraper(source, ask):
+    """However long it took: who comes every fifteen seconds gets another one each time."""
+    source.lag = {("call-events", 0): BEHIND_RECORDS + 1}
+    ask()
+    source.now_s += METRICS_AGE_MAX_S
+    ask()
+
+    assert METRICS_REST_BEHIND * TOOK_S > METRICS_AGE_MAX_S
     assert source.looks == 2
 
 
