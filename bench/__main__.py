@@ -57,7 +57,7 @@ QUESTIONS = {
     "p": "where the worker's time goes (not part of the default)",
 }
 SHORT_TURN_S = 4.0  # several answers of every kind with 10 queues
-LONG_TURN_S = 20.0  # two texts of /metrics with 1,000 queues, which hold for ten seconds
+LONG_TURN_S = 15.0  # with 1,000 queues: as long as a text of /metrics holds at most
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
 
 
@@ -73,7 +73,7 @@ class Variant:
 
 
 DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
-LONG_DENSE, LONG_MANY = Shape(10, times=4), Shape(1_000, times=4)  # for turns within a run
+LONG_DENSE, LONG_MANY = Shape(10, times=4), Shape(1_000, times=6)  # for turns within a run
 
 
 def _scraped(turn_s: float) -> Disturbed:

@@ -16,6 +16,7 @@ from bench.worker import Worker
 from stream import clock
 
 READY_LOOK_S = 0.2
+WARM_UP_TURNS = 2  # a worker that begins from nothing holds more and more at first, and an event costs more
 
 Disturbance = Callable[[Worker], AbstractContextManager[None]]
 
@@ -53,7 +54,7 @@ class Turns:
 
 @contextlib.contextmanager
 def in_turns(worker: Worker, disturb: Disturbance, turn_s: float) -> Iterator[Turns]:
-    """Disturb a worker in every other turn, from when it is ready."""
+    """Disturb a worker in every other turn, from some time after it is ready."""
     turns, done = Turns(), threading.Event()
 
     def take(*, disturbed: bool) -> None:
@@ -66,6 +67,7 @@ def in_turns(worker: Worker, disturb: Disturbance, turn_s: float) -> Iterator[Tu
         while not worker.is_ready():
             if done.wait(READY_LOOK_S):
                 return
+        done.wait(WARM_UP_TURNS * turn_s)
         first_disturbed = False
         while not done.is_set():
             take(disturbed=first_disturbed)
