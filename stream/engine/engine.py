@@ -319,9 +319,17 @@ class Engine:
             ]
             for shell, owned in due:
                 owned.due_at_s = now_s + self._saving_pause_s()
-                if not owned.lock.locked() or owned.checkpoint_at_ms is None:
-                    self._hand_over(shell.checkpoint(owned))
+                if not owned.saving:
+                    owned.saving = True
+                    self._hand_over(self._save(shell, owned))
                     await asyncio.sleep(0)
+
+    async def _save(self, shell: Shell[Any], owned: Owned[Any]) -> None:
+        """Save once; it may have to wait for the publication under way."""
+        try:
+            await shell.checkpoint(owned)
+        finally:
+            owned.saving = False
 
     def _saving_pause_s(self) -> float:
         """Return the time between two checkpoints of a partition: longer where saving takes too much.

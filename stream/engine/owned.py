@@ -44,6 +44,7 @@ class Owned(Generic[StageT]):
     checkpoint_at_ms: int | None = None
     saved_offset: int = -2  # applied offset of the last confirmed checkpoint; -2: none yet
     due_at_s: float = 0.0
+    saving: bool = False  # a checkpoint is under way, or waits for a publication to end
     published: int = 0  # times that all of a publication was confirmed
     heard: Counter[bytes] = field(default_factory=Counter)  # shards: publications by source partition
     dump_s: float = 0.0  # how long the last dump took: encoding, and sealing in a thread

@@ -14,6 +14,7 @@ from stream.engine import Engine, tails
 from stream.engine.batching import Consumer
 
 FOR_EVER_S = 10_000.0
+SLOW_S = 0.5  # several looks of whoever saves
 
 
 class InjectedError(Exception):
@@ -170,6 +171,21 @@ async def loop_is_blocked(_: Engine) -> None:
     asyncio.get_running_loop().call_soon(time.sleep, FOR_EVER_S)
 
 
+async def due_while_publishing(engine: Engine) -> None:
+    """Let publications take long, and a checkpoint be due only while one is under way."""
+    engine._saving_pause_s = lambda: FOR_EVER_S
+    publish = engine.calls.publish
+
+    async def publish_slowly(owned: Any) -> None:
+        if not owned.lock.locked():
+            async with owned.lock:
+                owned.due_at_s = 0.0
+                await asyncio.sleep(SLOW_S)
+            await publish(owned)
+
+    engine.calls.publish = publish_slowly
+
+
 async def stop_meets_rebalance(engine: Engine) -> None:
     """Be asked to stop just before the group is joined again, and then need news of the topics to assign them."""
     coordinator = _client(engine)._coordinator
@@ -230,6 +246,7 @@ FAULTS: dict[str, Callable[[Engine], Awaitable[None]]] = {
         fetcher_hangs,
         sender_ends,
         reader_is_blocked,
+        due_while_publishing,
         stop_meets_rebalance,
         loop_is_blocked,
         recovery_hangs,

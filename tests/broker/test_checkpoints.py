@@ -57,6 +57,17 @@ def test_a_worker_killed_within_a_large_checkpoint_goes_on_from_the_other_slot(c
         assert newest(cluster, partition).applied_offset > candidate.applied_offset
 
 
+def test_a_checkpoint_that_is_due_while_something_is_published_is_written_afterwards(cluster, calls):
+    """Not only when it is due again: with large states that is minutes later, and may meet a publication again."""
+    cluster.create_topics()
+    worker = cluster.start(instance_id="one", fault="due_while_publishing")
+    worker.wait_for("each is saved", lambda shown: len(shown["checkpoints"]) == cluster.partitions)
+    worker.let_it_happen()
+    cluster.send(calls(0, 300))
+
+    worker.wait_for("it is saved", lambda shown: shown["events"].get("queued") == 300)
+
+
 def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_is_used(cluster, calls):
     """What it covers is not in the log any more, so nothing else could give the same numbers."""
     cluster.create_topics()
