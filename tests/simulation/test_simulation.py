@@ -38,7 +38,7 @@ def test_a_crash_at_any_step_of_a_quiet_day_changes_nothing(seed):
     """One worker dies once, at one crash point in 150; in the full run, at each of them."""
     crashes = sum(told.crashes.total() for told in every_passage(seed, PASSAGES_SKIPPED))
 
-    assert crashes > 10
+    assert crashes > 3  # 10 to 30, as long as the seed's day is
 
 
 def test_a_seed_is_a_history(seed):
