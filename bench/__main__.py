@@ -13,7 +13,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench import bare, breakdown, faust_per_event, full_job, latency, outage, pages, replay, restart, scrape
@@ -39,6 +41,7 @@ from bench.report import (
     undisturbed,
 )
 from bench.setting import FULL, QUICK, Setting, Shape, Topic
+from bench.worker import Worker
 from stream.kafka import EmbeddedKafka, EmbeddedKafkaError
 
 RESULTS = ROOT / "bench" / "results"
@@ -61,6 +64,9 @@ LONG_TURN_S = 15.0  # with 1,000 queues: as long as a text of /metrics holds at 
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
 
 
+Run = Callable[[Setting, Topic], Throughput | FullJob]
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """Something that reads a filled topic as fast as it can. `needed_by`: the questions it belongs to."""
@@ -68,7 +74,7 @@ class Variant:
     name: str
     needed_by: str
     shape: Shape
-    run: Callable[[Setting, Topic], Throughput | FullJob]
+    run: Run
     rounds_max: int | None = None
 
 
@@ -76,13 +82,11 @@ DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
 LONG_DENSE, LONG_MANY = Shape(10, times=4), Shape(1_000, times=6)  # for turns within a run
 
 
-def _scraped(turn_s: float) -> Disturbed:
-    return Disturbed(full_job.scraping, turn_s)
+def _in_turns(disturb: Callable[[Setting, Worker], AbstractContextManager[None]], turn_s: float) -> Run:
+    def run(setting: Setting, topic: Topic) -> FullJob:
+        return full_job.run(setting, topic, disturbed=Disturbed(partial(disturb, setting), turn_s))
 
-
-def _watched(setting: Setting, topic: Topic) -> FullJob:
-    opened = Disturbed(lambda worker: pages.open_pages(setting, worker, []), SHORT_TURN_S)
-    return full_job.run(setting, topic, disturbed=opened)
+    return run
 
 
 VARIANTS = (
@@ -93,21 +97,9 @@ VARIANTS = (
     Variant(SPARSE_10, "d", SPARSE, full_job.run),
     Variant(FULL_1000, "d", MANY, full_job.run),
     Variant(FAUST, "b", DENSE, faust_per_event.run, rounds_max=2),
-    Variant(
-        SCRAPED_10,
-        "f",
-        LONG_DENSE,
-        lambda setting, topic: full_job.run(setting, topic, disturbed=_scraped(SHORT_TURN_S)),
-        rounds_max=1,
-    ),
-    Variant(
-        SCRAPED_1000,
-        "f",
-        LONG_MANY,
-        lambda setting, topic: full_job.run(setting, topic, disturbed=_scraped(LONG_TURN_S)),
-        rounds_max=1,
-    ),
-    Variant(WATCHED_10, "h", LONG_DENSE, _watched, rounds_max=1),
+    Variant(SCRAPED_10, "f", LONG_DENSE, _in_turns(full_job.scraping, SHORT_TURN_S), rounds_max=1),
+    Variant(SCRAPED_1000, "f", LONG_MANY, _in_turns(full_job.scraping, LONG_TURN_S), rounds_max=1),
+    Variant(WATCHED_10, "h", LONG_DENSE, _in_turns(pages.open_pages, SHORT_TURN_S), rounds_max=1),
 )
 
 

@@ -85,7 +85,7 @@ def _threads(worker: Worker, measured: Throughput, last_ms: float) -> tuple[floa
 
 
 @contextlib.contextmanager
-def scraping(worker: Worker) -> Iterator[None]:
+def scraping(_: Setting, worker: Worker) -> Iterator[None]:
     """Let eight scrapers ask meanwhile."""
     done = threading.Event()
 

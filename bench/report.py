@@ -59,17 +59,10 @@ def disturbed_turns(variant: str) -> str:
 
 def _in_turns(what: str, queues: int, variant: str) -> tuple[Comparison, Comparison]:
     quiet, disturbed = undisturbed(variant), disturbed_turns(variant)
+    what, bound = f"of an event, {what} / none, {queues:,} queues", Bound(at_most=1.05)
     return (
-        Comparison(
-            f"time of an event, {what} / none, {queues:,} queues",
-            quiet,
-            disturbed,
-            False,
-            Bound(at_most=1.05),
-        ),
-        Comparison(
-            f"CPU of an event, {what} / none, {queues:,} queues", quiet, disturbed, True, Bound(at_most=1.05)
-        ),
+        Comparison(f"time {what}", quiet, disturbed, False, bound),
+        Comparison(f"CPU {what}", quiet, disturbed, True, bound),
     )
 
 
