@@ -149,7 +149,7 @@ def _options() -> argparse.Namespace:
 
 def _measure(setting: Setting, letters: set[str], results: Results) -> None:
     variants = [variant for variant in VARIANTS if letters & set(variant.needed_by)]
-    shapes = sorted({variant.shape for variant in variants} | ({DENSE} if "p" in letters else set()))
+    shapes = sorted({variant.shape for variant in variants} | ({DENSE, MANY} if "p" in letters else set()))
     if shapes:
         _say(f"filling topics of {setting.sizes.events:,} events")
         setting.prefill(shapes)
@@ -262,7 +262,10 @@ SINGLE: dict[str, Callable[[Setting], list[Number]]] = {
     ),
     "h": lambda setting: [_number_of_pages(pages.run(setting))],
     "o": lambda setting: _numbers_of_outage(outage.run(setting)),
-    "p": lambda setting: breakdown.run(setting, setting.topic(DENSE)),
+    "p": lambda setting: [
+        *breakdown.run(setting, setting.topic(DENSE), "10 queues"),
+        *breakdown.run(setting, setting.topic(MANY), "1,000 queues"),
+    ],
 }
 
 

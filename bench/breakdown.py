@@ -25,27 +25,29 @@ from bench.worker import Worker
 _MARK = "breakdown:"
 
 
-def run(setting: Setting, topic: Topic) -> list[Number]:
+def run(setting: Setting, topic: Topic, of: str) -> list[Number]:
     """Measure one pass over the topic; whole life of the process, so start and stop are in it."""
     with Worker(setting, topic.name, module="bench.breakdown") as worker:
         worker.watch_until_saved(topic.events, TIMEOUT_S)
         worker.check_all_counted(topic.events)
         worker.stop()
-        return list(_numbers(worker, topic.events))
+        return list(_numbers(worker, topic.events, of))
 
 
-def _numbers(worker: Worker, events: int) -> Iterator[Number]:
+def _numbers(worker: Worker, events: int, of: str) -> Iterator[Number]:
     line = next(line for line in worker.errors.read_text().splitlines() if line.startswith(_MARK))
     spent: dict[str, list[float]] = json.loads(line.removeprefix(_MARK))
     known_s = 0.0
     for what, (calls, cpu_s) in sorted(spent.items(), key=lambda item: -item[1][1]):
         main = what in ("main thread", "all threads")
         known_s += 0.0 if main else cpu_s
-        yield Number(f"breakdown: {what}", cpu_s / events * US_PER_S, "us/event", detail=f"{calls:.0f} calls")
+        yield Number(
+            f"breakdown, {of}: {what}", cpu_s / events * US_PER_S, "us/event", detail=f"{calls:.0f} calls"
+        )
     rest_s = spent["main thread"][1] - known_s
-    yield Number("breakdown: rest of the main thread", rest_s / events * US_PER_S, "us/event")
+    yield Number(f"breakdown, {of}: rest of the main thread", rest_s / events * US_PER_S, "us/event")
     others_s = spent["all threads"][1] - spent["main thread"][1]
-    yield Number("breakdown: other threads (fetch)", others_s / events * US_PER_S, "us/event")
+    yield Number(f"breakdown, {of}: other threads (fetch)", others_s / events * US_PER_S, "us/event")
 
 
 class Meter:
