@@ -446,6 +446,8 @@ class CallsStage:
         """Return the cells still held, as {(queue, bucket's start in ms): counts}; empty ones left out."""
         self._review()
         for ledger in self.book.ledgers.values():
+            for bucket in list(ledger.packed):
+                ledger.unpack(bucket)
             ledger.settle()
         return {
             (ledger.name, bucket * self.rules.bucket_ms): dict(cell)

@@ -7,23 +7,17 @@ table of transitions applies to open calls too. Their rules are saved with them,
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from stream.core import fields as f
 from stream.core.call import NEVER, Call, Log
-from stream.core.cells import Ledger
+from stream.core.cells import Ledger, PackedCell
 from stream.core.checkpoint import CheckpointError
-from stream.core.counts import Counts
 from stream.core.rules import FoldRules, Formula, QueueRule
 
 if TYPE_CHECKING:
     from stream.core.calls import CallsStage
-
-
-# The items of a dict, in order: there are many, and a list is quickly sorted and written.
-_Pairs = list[tuple[int, int]]
 
 
 class _LedgerState(msgspec.Struct, array_like=True, gc=False):
@@ -31,7 +25,7 @@ class _LedgerState(msgspec.Struct, array_like=True, gc=False):
     first_at_ms: int
     totals: dict[int, int]
     histograms: list[list[int]]
-    cells: list[tuple[int, _Pairs, _Pairs]]  # bucket, counts, waits
+    cells: list[PackedCell]
 
 
 class StageState(msgspec.Struct, array_like=True, gc=False):
@@ -124,13 +118,12 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
                 for counts in state.histograms
             ]
             ledger.cells.clear()
+            ledger.packed.clear()
             ledger.waits.clear()
             ledger.changed.clear()
             for bucket, counts, waits in state.cells:
                 book.open(ledger, bucket)  # unsent: what was sent last may have been lost
-                ledger.cells[bucket] = dict(counts)
-                if waits:
-                    ledger.waits[bucket] = dict(waits)
+                ledger.put(bucket, counts, waits)
         # everything is said once more after a restart
         book.changed.update(
             {name: ledger for name, ledger in book.ledgers.items() if ledger.totals or ledger.cells}
@@ -166,22 +159,13 @@ def _ages(rules: FoldRules, state: tuple[int, int, int]) -> FoldRules:
 
 def _ledger_state(ledger: Ledger) -> _LedgerState:
     ledger.settle()
-    waits = ledger.waits
     return _LedgerState(
         ledger.name,
         ledger.first_at_ms,
         dict(sorted(ledger.totals.items())),
         ledger.histograms,
-        [
-            (bucket, _pairs(cell), sorted(waits[bucket].items()) if bucket in waits else [])
-            for bucket, cell in sorted(ledger.cells.items())
-            if cell
-        ],
+        cast("list[PackedCell]", ledger.pack()),  # to whoever reads what is written, that is what they are
     )
-
-
-def _pairs(counts: Counts) -> _Pairs:
-    return [(key, counts[key]) for key in sorted(counts) if key != f.LONGEST_WAIT_MS]  # that is in the waits
 
 
 def _rebound(counts: list[int], old_bounds: list[int], new_bounds: Sequence[int]) -> list[int]:

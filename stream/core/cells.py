@@ -3,13 +3,24 @@
 Cells are absolute: a reader replaces what it had, so sending one twice is harmless. What is counted goes into the
 bucket's *change* since it was sent last; ``settle`` adds the changes to the cells and to the totals, once for many
 events. A cell leaves stage 1 once its bucket is final and sent; the ledger's totals keep what it counted.
+
+With many queues there are hundreds of thousands of cells, and nearly all are at rest. A checkpoint leaves those packed,
+as it has written them: the next one takes them as they are, and they need a fraction of the memory.
 """
 
 from collections import defaultdict
+from typing import Final
+
+import msgspec
 
 from stream.core import fields as f
 from stream.core.counts import Counts, add
 from stream.core.rules import QueueRule
+
+# The items of a dict, in order: there are many, and a list is quickly sorted and written.
+Pairs = list[tuple[int, int]]
+PackedCell = tuple[int, Pairs, Pairs]  # bucket, counts without the longest wait, waits
+_read_packed: Final = msgspec.msgpack.Decoder(PackedCell).decode
 
 
 class Ledger:
@@ -22,6 +33,7 @@ class Ledger:
         "histograms",
         "name",
         "newest_waiting_ms",
+        "packed",
         "rule",
         "totals",
         "waiting",
@@ -37,6 +49,9 @@ class Ledger:
         self.cells: dict[int, Counts] = {}  # by bucket; without zeros, the longest wait among them
         # By bucket, the waits that ended there, counted by length: a maximum cannot be taken back, a count can.
         self.waits: dict[int, Counts] = {}
+        self.packed: dict[
+            int, msgspec.Raw
+        ] = {}  # by bucket, cell and waits as a PackedCell, if not in the above
         self.totals: Counts = {}
         self.histograms = [[0] * (bounds + 1) for _ in f.HISTOGRAM_NAMES]
         self.waiting: dict[bytes, int] = {}  # key of the call -> queued at, in order while waiting_in_order
@@ -104,6 +119,37 @@ class Ledger:
         self.changed.clear()
         return taken
 
+    def put(self, bucket: int, counts: Pairs, waits: Pairs) -> None:
+        """Put a cell back that was saved or packed."""
+        cell = self.cells[bucket] = dict(counts)
+        if waits:
+            held = self.waits[bucket] = dict(waits)
+            cell[f.LONGEST_WAIT_MS] = max(held)
+
+    def pack(self) -> list[msgspec.Raw]:
+        """Return all cells in order of their buckets, empty ones left out; those that are sent stay packed."""
+        self.settle()
+        fresh = {bucket: self._packed(bucket, cell) for bucket, cell in self.cells.items() if cell}
+        for bucket in fresh.keys() - self.changed.keys():
+            self.packed[bucket] = fresh[bucket]
+            del self.cells[bucket]
+            self.waits.pop(bucket, None)
+        every = self.packed | fresh
+        return [every[bucket] for bucket in sorted(every)]
+
+    def _packed(self, bucket: int, cell: Counts) -> msgspec.Raw:
+        counts = [(field, cell[field]) for field in sorted(cell) if field != f.LONGEST_WAIT_MS]
+        packed: PackedCell = (bucket, counts, sorted(self.waits.get(bucket, {}).items()))
+        return msgspec.Raw(msgspec.msgpack.encode(packed))
+
+    def unpack(self, bucket: int) -> bool:
+        """Make a cell that can be counted into of a packed one; say whether there was one."""
+        packed = self.packed.pop(bucket, None)
+        if packed is None:
+            return False
+        self.put(*_read_packed(packed))
+        return True
+
 
 class Book:
     """The ledgers of one source partition, and what became of its records.
@@ -156,7 +202,7 @@ class Book:
         if not ledger.changed:
             self.changed[ledger.name] = ledger
         change = ledger.changed[bucket] = defaultdict(int)
-        if bucket not in ledger.cells:
+        if bucket not in ledger.cells and not ledger.unpack(bucket):
             held = self.buckets.get(bucket)
             if held is None:
                 self.buckets[bucket] = [ledger]
@@ -189,4 +235,5 @@ class Book:
         for old in [held for held in self.buckets if held < bucket]:
             for ledger in self.buckets.pop(old):
                 ledger.cells.pop(old, None)
+                ledger.packed.pop(old, None)
                 ledger.waits.pop(old, None)

@@ -115,6 +115,50 @@ def test_totals_outlive_the_cells():
     assert list(book.buckets) == [2]
 
 
+def test_a_packed_cell_is_counted_into_like_any_other():
+    """What a checkpoint packed comes back with its waits, and is sent whole when it changes again."""
+    book = new_book()
+    ledger = new_ledger(book)
+    for at_ms, wait_ms in ((0, 12_000), (5_000, 9_000)):
+        book.counts(ledger, at_ms)[f.QUEUED] += 1
+        ledger.note_wait(at_ms // BUCKET_MS, wait_ms, 1)
+    ledger.take()
+    packed = ledger.pack()
+    assert (ledger.cells, list(ledger.packed)) == ({}, [0, 1])
+    assert ledger.pack() == packed
+
+    book.counts(ledger, 0)[f.QUEUED] += 2
+    ledger.note_wait(0, 12_000, -1)
+    ledger.note_wait(0, 4_000, 1)
+    assert ledger.take() == [(0, {f.QUEUED: 3, f.LONGEST_WAIT_MS: 4_000})]
+    assert list(ledger.packed) == [1]
+    assert ledger.totals == {f.QUEUED: 4}
+
+
+def test_what_is_not_sent_yet_stays_ready_to_be_sent():
+    """A checkpoint that comes between a change and its publication takes nothing from the publication."""
+    book = new_book()
+    ledger = new_ledger(book)
+    book.counts(ledger, 0)[f.QUEUED] += 1
+
+    assert len(ledger.pack()) == 1
+    assert ledger.packed == {}
+    assert ledger.take() == [(0, {f.QUEUED: 1})]
+
+
+def test_a_packed_cell_that_is_final_is_let_go_of():
+    """Like one that is not packed."""
+    book = new_book()
+    ledger = new_ledger(book)
+    for at_ms in (0, 5_000):
+        book.counts(ledger, at_ms)[f.QUEUED] += 1
+    ledger.take()
+    ledger.pack()
+    book.forget_before(1)
+
+    assert list(ledger.packed) == [1]
+
+
 def test_an_anomaly_is_counted_by_kind_and_taken_back():
     """The sign decides."""
     book = new_book()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from stream.core import fields as f
 from stream.core.calls import CallsStage
+from stream.core.wire import decode_publication
 from tests import oracle
 from tests.properties import strategies
 
@@ -192,6 +193,27 @@ def test_batches_and_checkpoints_change_nothing(case, data):
             stage = CallsStage.load(stage.dump(), PARTITION, case.rules)
 
     assert folded(case.log, case.rules).dump() == stage.dump()
+
+
+@many
+@given(strategies.cases(), st.data())
+def test_saving_changes_nothing_in_what_goes_on(case, data):
+    """A stage that was saved now and then says and holds the same as one that never was: packed cells are cells."""
+    saved, plain = CallsStage(PARTITION, case.rules), CallsStage(PARTITION, case.rules)
+    for batch in data.draw(strategies.cuts(case.log)):
+        saved.fold(batch)
+        plain.fold(batch)
+        if data.draw(st.booleans()):
+            assert said(plain) == said(saved)
+        if data.draw(st.booleans()):
+            saved.dump()
+
+    assert shown(plain) == shown(saved)
+    assert plain.dump() == saved.dump()
+
+
+def said(stage):
+    return [decode_publication(payload) for payload in stage.publish(0, caught_up=False)]
 
 
 # --- (c) the order of arrival ---------------------------------------------------------------------------
