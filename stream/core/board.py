@@ -441,6 +441,7 @@ def take_snapshot(
         not_ready_reason=status.not_ready_reason,
         healthy=status.healthy,
         unhealthy_reason=status.unhealthy_reason,
+        behind=status.behind,
         taken_at_ms=taken_at_ms,
     )
 

@@ -4,7 +4,7 @@ The exporter, the page and the terminal table read these values and nothing else
 the epoch, spans integer milliseconds; ratios are left to ``stream.core.kpi``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -74,10 +74,19 @@ class Status:
     not_ready_reason: str  # one line; empty when ready
     healthy: bool
     unhealthy_reason: str
+    # a backlog is being read: then whoever looks must not slow it down
+    behind: bool = field(default=False, kw_only=True, compare=False)
 
 
-# More than a live feed has under way: a worker that far behind has a backlog to read.
+# More than a live feed has under way.
 BEHIND_RECORDS: Final = 10_000
+
+
+def is_behind(lags: Iterable[int]) -> bool:
+    """Say whether the records that wait, by partition, are a backlog."""
+    return sum(lags) > BEHIND_RECORDS
+
+
 WELL: Final = Status(ready=True, not_ready_reason="", healthy=True, unhealthy_reason="")
 
 
@@ -90,8 +99,3 @@ class Snapshot(Status):
     over_limit: int  # contacts counted under ``__other__``
     pipeline: PipelineView
     taken_at_ms: int  # wall clock
-
-    @property
-    def behind(self) -> bool:
-        """Say whether a backlog is being read: then whoever looks must not slow it down."""
-        return sum(self.pipeline.lag_records.values()) > BEHIND_RECORDS

@@ -22,7 +22,7 @@ from stream.core.calls import MAGIC as CALLS_MAGIC
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import Clock
 from stream.core.slots import Found, StateTooLargeError
-from stream.core.snapshot import PipelineView, Snapshot, Status
+from stream.core.snapshot import PipelineView, Snapshot, Status, is_behind
 from stream.core.tally import add_up
 from stream.engine.app import App, make_app
 from stream.engine.batching import Consumer, PartEndedError, RawSchema, what_ended
@@ -471,7 +471,13 @@ class Engine:
         silent = bool(shards) and clock_of_all(shards) is None and self.settings.board.clock is Clock.WALL
         if silent and not reason:
             reason = "waiting for the first word of every source partition"
-        return Status(ready=not reason, not_ready_reason=reason, healthy=not sick, unhealthy_reason=sick)
+        return Status(
+            ready=not reason,
+            not_ready_reason=reason,
+            healthy=not sick,
+            unhealthy_reason=sick,
+            behind=is_behind(map(self._waiting, self.calls.owned.values())),
+        )
 
     def _exported(self) -> list[BoardShard]:
         return self.board.live_shards() if self._certain() else []

@@ -24,6 +24,9 @@ METRICS_REST: Final = 19
 METRICS_REST_BEHIND: Final = 39
 # The interval in prometheus.yml: who asks as seldom never gets the same text twice.
 METRICS_AGE_MAX_S: Final = 15.0
+# A text of 1,000 queues takes a second while a backlog is read, because minutes have gone by since the last one; and
+# nobody needs the past sooner. The first text after the backlog comes by the limits above.
+METRICS_AGE_BEHIND_MAX_S: Final = 60.0
 GZIP_AT_ONCE_BYTES: Final = 1_000_000  # a few milliseconds: less than the way to a thread and back
 GZIP_LEVEL: Final = 1  # repeated names shrink tenfold at any level, and this one costs a third of the default
 
@@ -52,7 +55,7 @@ class MetricsTexts:
     async def get(self, encoder: Encoder, content_type: str, *, zipped: bool) -> bytes:
         """Return a text. To be called by one at a time."""
         taken = self._taken
-        if taken is None or not self._holds(taken):
+        if taken is None or not self._holds():
             taken = await self._take()
         key = (content_type, zipped)
         if key not in self._texts:
@@ -62,10 +65,15 @@ class MetricsTexts:
             self._spent_s += self._monotonic_s() - began_s
         return self._texts[key]
 
-    def _holds(self, taken: Scrape) -> bool:
-        rest = METRICS_REST_BEHIND if taken.snapshot.behind else METRICS_REST
-        until_s = self._made_s + min(METRICS_AGE_MAX_S, rest * self._spent_s)
-        return self._monotonic_s() < until_s and self._source.status() == self._status
+    def _holds(self) -> bool:
+        status = self._source.status()
+        age_max_s, rest = METRICS_AGE_MAX_S, METRICS_REST
+        if status.behind:
+            age_max_s, rest = METRICS_AGE_BEHIND_MAX_S, METRICS_REST_BEHIND
+        return (
+            self._monotonic_s() < self._made_s + min(age_max_s, rest * self._spent_s)
+            and status == self._status
+        )
 
     async def _take(self) -> Scrape:
         """Look at the source, and measure what that takes without what goes on between its steps."""

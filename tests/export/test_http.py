@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from stream.core.snapshot import BEHIND_RECORDS, PipelineView
 from stream.export import BindError, PortTakenError, RemoteBindError, serve
 from stream.export.connection import HEADER_FIELD_BYTES_MAX, REQUEST_LINE_BYTES_MAX
 from tests.export.centre import queue, snapshot, stopped
@@ -91,11 +90,11 @@ def test_the_board_is_json(server):
     ]
 
 
-@pytest.mark.parametrize(("lag", "made_for_s"), [(0, 0.5), (BEHIND_RECORDS + 1, 1.0)])
-def test_screens_that_poll_at_the_same_time_share_one_board(lag, made_for_s):
+@pytest.mark.parametrize(("behind", "made_for_s"), [(False, 0.5), (True, 1.0)])
+def test_screens_that_poll_at_the_same_time_share_one_board(behind, made_for_s):
     """Ten screens cost what one does; half a second later it is a new one, with a backlog to read a second later."""
     clock = Steps()
-    view = snapshot(queue("sales"), pipeline=PipelineView(lag_records={("call-events", 0): lag}))
+    view = snapshot(queue("sales"), behind=behind)
     with Server(view, monotonic_s=clock) as running:
         for _ in range(10):
             running.ask("/board.json")

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from prometheus_client.exposition import choose_encoder
 
-from stream.core.snapshot import BEHIND_RECORDS, WELL, PipelineView
+from stream.core.snapshot import WELL
 from stream.export import texts as module
 from stream.export.metrics import DEFAULT_ALERTS, Build
 from stream.export.texts import (
     GZIP_AT_ONCE_BYTES,
+    METRICS_AGE_BEHIND_MAX_S,
     METRICS_AGE_MAX_S,
     METRICS_REST,
     METRICS_REST_BEHIND,
@@ -29,7 +30,7 @@ class Clocked:
 
     def __init__(self):
         self.now_s = 100.0
-        self.lag = {}
+        self.took_s = TOOK_S
         self.looks = 0
         self.told = WELL
 
@@ -38,10 +39,10 @@ class Clocked:
         return self.now_s
 
     def snapshot(self):
-        """Take half a second."""
+        """Take its time."""
         self.looks += 1
-        self.now_s += TOOK_S
-        return snapshot(queue("sales"), over_limit=self.looks, pipeline=PipelineView(lag_records=self.lag))
+        self.now_s += self.took_s
+        return snapshot(queue("sales"), over_limit=self.looks)
 
     def status(self):
         """Return what was told."""
@@ -93,14 +94,12 @@ def test_what_the_texts_took_counts_too(source, ask, monkeypatch):
     assert source.looks == 2
 
 
-@pytest.mark.parametrize(
-    ("lag", "rest"), [(BEHIND_RECORDS, METRICS_REST), (BEHIND_RECORDS + 1, METRICS_REST_BEHIND)]
-)
-def test_a_worker_with_a_backlog_is_looked_at_less_often(source, ask, monkeypatch, lag, rest):
-    """All partitions together, by the one record that makes it a backlog."""
+@pytest.mark.parametrize(("behind", "rest"), [(False, METRICS_REST), (True, METRICS_REST_BEHIND)])
+def test_a_worker_with_a_backlog_is_looked_at_less_often(source, ask, monkeypatch, behind, rest):
+    """As it stands when somebody asks."""
     monkeypatch.setattr(module, "METRICS_AGE_MAX_S", 1_000.0)
-    source.lag = {("call-events", 0): 1, ("call-events", 1): lag - 1}
     ask()
+    source.told = replace(WELL, behind=behind)
     source.now_s += rest * TOOK_S - 0.01
     ask()
     assert source.looks == 1
@@ -110,14 +109,34 @@ def test_a_worker_with_a_backlog_is_looked_at_less_often(source, ask, monkeypatc
     assert source.looks == 2
 
 
-def test_no_text_gets_older_than_the_interval_of_a_scraper(source, ask):
-    """However long it took: who comes every fifteen seconds gets another one each time."""
-    source.lag = {("call-events", 0): BEHIND_RECORDS + 1}
+@pytest.mark.parametrize(
+    ("behind", "age_max_s"), [(False, METRICS_AGE_MAX_S), (True, METRICS_AGE_BEHIND_MAX_S)]
+)
+def test_no_text_gets_older_than_the_interval_of_a_scraper(source, ask, behind, age_max_s):
+    """However long it took; while a backlog is read, a minute."""
+    source.took_s = age_max_s
+    source.told = replace(WELL, behind=behind)
     ask()
-    source.now_s += METRICS_AGE_MAX_S
+    source.now_s += age_max_s - 0.01
     ask()
+    assert source.looks == 1
 
-    assert METRICS_REST_BEHIND * TOOK_S > METRICS_AGE_MAX_S
+    source.now_s += 0.02
+    ask()
+    assert source.looks == 2
+
+
+def test_the_first_text_after_a_backlog_comes_at_once(source, ask):
+    """Not a minute later: from then on the values are of now."""
+    source.took_s = METRICS_AGE_MAX_S
+    source.told = replace(WELL, behind=True)
+    ask()
+    source.now_s += METRICS_AGE_MAX_S + 0.01
+    ask()
+    assert source.looks == 1
+
+    source.told = WELL
+    ask()
     assert source.looks == 2
 
 
