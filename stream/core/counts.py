@@ -1,6 +1,8 @@
 """Counts of a cell, and of whatever cells add up to: ``{field: value}`` without zeros (``stream.core.fields``)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from stream.core.fields import FIELD_COUNT
 
 Counts = dict[int, int]
 
@@ -14,3 +16,12 @@ def add(into: Counts, counts: Mapping[int, int], sign: int = 1) -> None:
             into[field] = total
         else:
             into.pop(field, None)
+
+
+def total_of(many: Iterable[Mapping[int, int]]) -> Counts:
+    """Return the sum of many counts, for half the work of adding them one by one."""
+    totals = [0] * FIELD_COUNT
+    for counts in many:
+        for field, count in counts.items():
+            totals[field] += count
+    return {field: total for field, total in enumerate(totals) if total}

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from stream.core import fields as f
-from stream.core.counts import Counts, add
+from stream.core.counts import Counts, add, total_of
 from stream.core.rules import QUARTER_MS
 from stream.core.snapshot import HistogramView, QueueView, WindowView
 from stream.core.wire import QueueUpdate
@@ -72,7 +72,6 @@ class QueueBoard:
         "_behind",
         "_bounds_ms",
         "_bucket_ms",
-        "_entered",
         "_histograms",
         "_last",
         "_longer",
@@ -81,6 +80,7 @@ class QueueBoard:
         "_shorter",
         "_state",
         "_summed",
+        "_tails",
         "_totals",
         "_trend",
         "_trend_end",
@@ -103,7 +103,10 @@ class QueueBoard:
         self._longer: set[int] = set()  # buckets whose longest wait grew, since the last look
         self._shorter = False  # one shrank
         self._last = max(state.sums, default=0)  # no bucket after this has a sum
-        self._entered: tuple[object, Counts, int] = (None, {}, _NO_WAIT)  # what came last into the windows
+        self._tails: tuple[object, dict[int, Counts]] = (
+            None,
+            {},
+        )  # as of when, and sums from a bucket to the end
         self._windows = [_Window() for _ in range(windows)]
         self._trend: dict[int, WindowView] = {}  # past intervals, by their start in ms
         self._trend_end = 0  # they are of buckets before this
@@ -238,12 +241,14 @@ class QueueBoard:
         behind = self._behind
         if not behind:
             return
-        quarters = self._state.quarters
         seen_before = max([window.end for window in self._windows], default=0)
+        by_quarter: dict[int, list[Counts]] = {}
         for bucket, difference in behind.items():
-            add(quarters.setdefault(bucket // self._per_quarter, {}), difference)
+            by_quarter.setdefault(bucket // self._per_quarter, []).append(difference)
             if bucket < seen_before:
                 self._correct(bucket, difference)
+        for quarter, differences in by_quarter.items():
+            add(self._state.quarters.setdefault(quarter, {}), total_of(differences))
         for window in self._windows:
             self._catch_up_longest(window)
         lowest = min(behind)
@@ -279,7 +284,7 @@ class QueueBoard:
             if self._can_slide(window, start, end):
                 self._slide(window, start, end)
             else:
-                window.counts = self.sum(start, end)
+                window.counts = self._tail(start, end).copy()
                 window.longest_ms = self._longest(start, end)
                 window.shown = None
             window.start, window.end = start, end
@@ -290,27 +295,25 @@ class QueueBoard:
         return window.shown
 
     def _can_slide(self, window: _Window, start: int, end: int) -> bool:
-        """Say whether what leaves and what enters are known, and fewer than what stays."""
+        """Say whether what leaves and what enters are known, and fewer than what there is to add up anew."""
         leave, enter = start - window.start, end - window.end
         return (
             leave >= 0
             and enter >= 0
-            and leave + enter < end - start
+            and leave + enter < min(end - start, self._per_quarter)
             and window.end >= self.kept_from
             and (not leave or window.start >= self.kept_from)
         )
 
     def _slide(self, window: _Window, start: int, end: int) -> None:
         sums, longest = self._state.sums, self._state.longest
-        longest_leaves = False
-        for bucket in range(window.start, start):
-            counts = sums.get(bucket)
-            if counts is not None:
-                add(window.counts, counts, -1)
-                longest_leaves = longest_leaves or longest.get(bucket) == window.longest_ms
-                window.shown = None
+        leaving = [bucket for bucket in range(window.start, start) if bucket in sums]
+        longest_leaves = any(longest.get(bucket) == window.longest_ms for bucket in leaving)
+        if leaving:
+            add(window.counts, total_of([sums[bucket] for bucket in leaving]), -1)
+            window.shown = None
         if window.end < end:
-            entering, longest_ms = self._entering(window.end, end)
+            entering, longest_ms = self._tail(window.end, end), self._longest(window.end, end)
             if entering or longest_ms > window.longest_ms:
                 add(window.counts, entering)
                 window.longest_ms = max(window.longest_ms, longest_ms)
@@ -318,29 +321,33 @@ class QueueBoard:
         if longest_leaves:
             window.longest_ms = self._longest(start, end)
 
-    def _entering(self, start: int, end: int) -> tuple[Counts, int]:
-        """Add up a few buckets, once for all windows: they end together."""
-        key = (self.version, start, end)
-        if self._entered[0] != key:
-            total: Counts = {}
-            longest_ms = _NO_WAIT
-            for bucket in range(start, end):
-                counts = self._state.sums.get(bucket)
-                if counts is not None:
-                    add(total, counts)
-                    longest_ms = max(longest_ms, self._state.longest.get(bucket, _NO_WAIT))
-            self._entered = key, total, longest_ms
-        return self._entered[1:]
+    def _tail(self, start: int, end: int) -> Counts:
+        """Add up the buckets [start, end), once for all windows: they end together. Not to be changed."""
+        key = (self.version, end)
+        if self._tails[0] != key:
+            self._tails = key, {end: {}}
+        tails = self._tails[1]
+        if start not in tails:
+            quarter = end - end % self._per_quarter
+            if start < quarter < end:
+                found = [*self._pieces(start, quarter), self._tail(quarter, end)]
+            else:
+                found = self._pieces(start, end)
+            tails[start] = total_of(found)
+        return tails[start]
 
     def sum(self, start: int, end: int) -> Counts:
         """Add up the buckets [start, end), by whole quarters where possible; without the longest wait."""
         self._catch_up()
-        total: Counts = {}
+        return total_of(self._pieces(start, end))
+
+    def _pieces(self, start: int, end: int) -> list[Counts]:
+        """Return the sums that make up the buckets [start, end)."""
+        found: list[Counts] = []
         for table, first, last in self._spans(start, end):
             numbers = self._state.quarters if table else self._state.sums
-            for number in _present(numbers, first, last):
-                add(total, numbers[number])
-        return total
+            found += [numbers[number] for number in _present(numbers, first, last)]
+        return found
 
     def interval(self, start: int, end: int) -> Counts:
         """Return the counts of the buckets [start, end), the longest wait among them."""

@@ -8,7 +8,7 @@ watcher looks for what is stuck.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -17,7 +17,7 @@ from faust.types import TP
 
 from stream.clock import monotonic_s, wall_ms
 from stream.core.board import MAGIC as BOARD_MAGIC
-from stream.core.board import BoardShard, clock_of_all, take_snapshot
+from stream.core.board import BoardShard, approach, clock_of_all, take_snapshot
 from stream.core.calls import MAGIC as CALLS_MAGIC
 from stream.core.checkpoint import CheckpointError
 from stream.core.rules import Clock
@@ -450,6 +450,14 @@ class Engine:
                 owned.live = owned.live or reached >= owned.end_at_start
 
     # --- what others see ------------------------------------------------------------------------------------
+
+    def approach(self) -> Iterator[None]:
+        """Do most of a snapshot's work beforehand, in steps. An error in it ends the process."""
+        try:
+            yield from approach(self._exported())
+        except Exception as error:
+            self.fail(error)
+            raise
 
     def snapshot(self) -> Snapshot:
         """Return everything that may be exported at this moment. An error in it ends the process."""

@@ -161,11 +161,13 @@ class _Site:
     async def _latest_board(self) -> bytes:
         async with self._making:
             if self._monotonic_s() >= self._board_until_s:
+                for _ in self._source.approach():
+                    await asyncio.sleep(0)
+                started_s = self._monotonic_s()
                 snapshot = self._source.snapshot()
                 make = partial(
                     board_json, snapshot, version=self._build.version, stale_after_ms=self._stale_after_ms
                 )
-                started_s = self._monotonic_s()
                 self._board = await asyncio.to_thread(make)
                 made_s = self._monotonic_s()
                 holds_s = BOARD_BEHIND_FOR_S if snapshot.behind else BOARD_MADE_FOR_S

@@ -1,5 +1,6 @@
 """Where the exporter gets its view from."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from stream.core.snapshot import Snapshot, Status
@@ -10,6 +11,10 @@ class Source(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return one consistent view. Called on the event loop; must not block or await."""
+        ...
+
+    def approach(self) -> Iterator[None]:
+        """Do most of a snapshot's work beforehand, in steps between which other things may happen."""
         ...
 
     def status(self) -> Status:

@@ -6,7 +6,7 @@ said by the probes: a worker that loses its partitions takes them out of its met
 
 import asyncio
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -79,19 +79,28 @@ class MetricsTexts:
         """Look at the source, and measure what that takes without what goes on between its steps."""
         self._taken = None
         self._texts.clear()
-        began_s, rested_s = self._monotonic_s(), 0.0
+        began_s = self._monotonic_s()
+        rested_s = await self._in_steps(self._source.approach())
         self._status = self._source.status()
         taken = scrape(self._source.snapshot, self._build, self._monotonic_s, self._alerts)
-        # In small steps on the loop: a thread would hold the interpreter's lock just as long, and make the
-        # loop ask for it again after every system call.
-        for _ in self._renderer.prepare(taken):
-            rests_s = self._monotonic_s()
-            await asyncio.sleep(0)
-            rested_s += self._monotonic_s() - rests_s
+        rested_s += await self._in_steps(self._renderer.prepare(taken))
         self._made_s = self._monotonic_s()
         self._spent_s = self._made_s - began_s - rested_s
         self._taken = taken
         return taken
+
+    async def _in_steps(self, steps: Iterator[None]) -> float:
+        """Work in small steps on the loop; return how long it was left to others between them.
+
+        A thread would hold the interpreter's lock just as long, and make the loop ask for it again after every system
+        call.
+        """
+        rested_s = 0.0
+        for _ in steps:
+            rests_s = self._monotonic_s()
+            await asyncio.sleep(0)
+            rested_s += self._monotonic_s() - rests_s
+        return rested_s
 
     async def _make(self, taken: Scrape, encoder: Encoder, content_type: str) -> bytes:
         if "escaping=" in content_type and not content_type.endswith(_SAME_IN_EVERY_SCHEME):

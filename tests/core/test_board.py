@@ -11,9 +11,11 @@ from stream.core import kpi
 from stream.core.board import (
     MAGIC,
     QUARTERS_KEPT_MS,
+    QUEUES_AT_ONCE,
     TREND_INTERVALS,
     UNFINAL_KEPT_MS,
     BoardShard,
+    approach,
     cap,
     merge_counts,
     merge_views,
@@ -757,6 +759,33 @@ def test_a_snapshot_is_as_of_the_earliest_clock_of_its_shards():
     taken = snapshot(rules, ahead.board, behind.board)
     assert (taken.clock_ms, [view.queue for view in taken.queues]) == (NOON_MS, ["a", "b"])
     assert {NOON_MS + 5_000} == {view.windows["10s"].end_ms for view in taken.queues}
+
+
+def test_a_snapshot_that_was_approached_in_steps_is_the_same():
+    """Whatever is said between the steps; each step looks at so many queues of a shard."""
+    rules = board_rules()
+    twins = [Reader(rules), Reader(rules)]
+    names = [f"queue {number}" for number in range(2 * QUEUES_AT_ONCE + 1)]
+    for reader in twins:
+        reader.hear(said(*[update(name, {NOON_MS: queued()}) for name in names], as_of_ms=NOON_MS))
+    steps = 0
+    for _ in approach([twins[0].board]):
+        steps += 1
+        later_ms = NOON_MS + steps * MINUTE_MS
+        changed = update(names[0], {later_ms: queued(steps)})
+        for reader in twins:
+            reader.hear(said(changed, offset=steps, as_of_ms=later_ms))
+
+    assert steps == 3
+    assert snapshot(rules, twins[0].board) == snapshot(rules, twins[1].board)
+
+
+def test_nothing_is_approached_before_there_is_a_clock():
+    """Nobody knows which windows to look at."""
+    board = Reader(board_rules(source_partitions=2)).hear(said(update("a", {NOON_MS: queued()}))).board
+
+    assert list(approach([board])) == [None]
+    assert snapshot(board_rules(source_partitions=2), board).clock_ms is None
 
 
 def test_a_snapshot_without_shards_has_no_clock():

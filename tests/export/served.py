@@ -25,6 +25,10 @@ class Fake:
 
     status = snapshot  # every snapshot is one
 
+    def approach(self):
+        """Have nothing to do beforehand."""
+        return iter(())
+
 
 class Server:
     """A served application in a thread of its own, and a client that speaks plain HTTP."""

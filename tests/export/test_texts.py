@@ -21,7 +21,7 @@ from stream.export.texts import (
 )
 from tests.export.centre import queue, snapshot
 
-TOOK_S = 0.5
+TOOK_S, REST_S = 0.5, 7.0
 TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
 
 
@@ -31,7 +31,7 @@ class Clocked:
     def __init__(self):
         self.now_s = 100.0
         self.took_s = TOOK_S
-        self.looks = 0
+        self.looks = self.steps = 0
         self.told = WELL
 
     def monotonic_s(self):
@@ -43,6 +43,17 @@ class Clocked:
         self.looks += 1
         self.now_s += self.took_s
         return snapshot(queue("sales"), over_limit=self.looks)
+
+    def approach(self):
+        """Work in two steps, between which others do something."""
+        for _ in range(self.steps):
+            self.now_s += self.took_s
+            asyncio.get_running_loop().call_soon(self.meanwhile)
+            yield
+
+    def meanwhile(self):
+        """Take the loop's time for something else."""
+        self.now_s += REST_S
 
     def status(self):
         """Return what was told."""
@@ -87,6 +98,20 @@ def test_what_the_texts_took_counts_too(source, ask, monkeypatch):
     ask(zipped=True)
     source.now_s += METRICS_REST * 2 * TOOK_S - TOOK_S - 0.01  # it rests from the look on
     ask(zipped=True)
+    assert source.looks == 1
+
+    source.now_s += 0.02
+    ask()
+    assert source.looks == 2
+
+
+def test_what_happens_between_the_steps_of_a_look_is_no_work_of_it(source, ask, monkeypatch):
+    """Two steps and the snapshot: it rests for what these three took, and not for what went on meanwhile."""
+    monkeypatch.setattr(module, "METRICS_AGE_MAX_S", 1_000.0)
+    source.steps = 2
+    ask()
+    source.now_s += METRICS_REST * 3 * TOOK_S - 0.01
+    ask()
     assert source.looks == 1
 
     source.now_s += 0.02

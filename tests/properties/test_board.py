@@ -6,7 +6,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.board import BoardShard, take_snapshot
+from stream.core.board import BoardShard, approach, take_snapshot
 from stream.core.calls import CallsStage
 from stream.core.snapshot import WELL, PipelineView
 from tests import oracle
@@ -99,7 +99,19 @@ class Bench:
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(
-            ("fold", "fold", "publish", "publish", "checkpoint", "crash", "redeliver", "resend", "move")
+            (
+                "fold",
+                "fold",
+                "publish",
+                "publish",
+                "checkpoint",
+                "crash",
+                "redeliver",
+                "resend",
+                "move",
+                "look",
+                "approach",
+            )
         ),
         st.integers(0, 1),
         st.integers(0, 9),
@@ -127,6 +139,10 @@ def play(bench, actions):
                 bench.resend(shard, number)
             case "move":
                 bench.move(shard)
+            case "look":
+                bench.snapshot()
+            case "approach":
+                next(approach(bench.shards), None)
 
 
 def end_of(result, past_ms):
