@@ -27,9 +27,8 @@ MAGIC: Final = b"cgS2"
 INTERVAL: Final = "interval"
 DAY: Final = "day"
 TREND_INTERVALS: Final = 12  # six hours of half-hours: a shift so far, at a glance
-QUEUES_AT_ONCE: Final = (
-    50  # looked at in one step: some 100 ms where minutes have gone by, a few where a second has
-)
+# Looked at in one step: some 100 ms where minutes have gone by, a few where a second has.
+QUEUES_AT_ONCE: Final = 50
 # The window `day` reaches back 25 h at most (a day on which the clock goes back); twice that leaves room for the trend.
 QUARTERS_KEPT_MS: Final = 50 * 3_600_000
 # A partition without events holds back the mark `final`. After a long weekend that is given up: the interval keeps its
@@ -279,7 +278,7 @@ class BoardShard:
             minute_of_week(clock_ms, self._rules.time_zone),
             self._spans(clock_ms),
         )
-        return [self._view(self._queues[name], look) for name in names or self._queues]
+        return [self._view(self._queues[name], look) for name in (self._queues if names is None else names)]
 
     def firsts(self) -> list[tuple[str, int]]:
         """Return when each queue was first heard of."""

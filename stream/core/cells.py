@@ -51,7 +51,7 @@ class Ledger:
         self.waits: dict[int, Counts] = {}
         self.packed: dict[
             int, msgspec.Raw
-        ] = {}  # by bucket, cell and waits as a PackedCell, if not in the above
+        ] = {}  # by bucket, as a PackedCell: those that are not in the above
         self.totals: Counts = {}
         self.histograms = [[0] * (bounds + 1) for _ in f.HISTOGRAM_NAMES]
         self.waiting: dict[bytes, int] = {}  # key of the call -> queued at, in order while waiting_in_order

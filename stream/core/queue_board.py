@@ -103,10 +103,8 @@ class QueueBoard:
         self._longer: set[int] = set()  # buckets whose longest wait grew, since the last look
         self._shorter = False  # one shrank
         self._last = max(state.sums, default=0)  # no bucket after this has a sum
-        self._tails: tuple[object, dict[int, Counts]] = (
-            None,
-            {},
-        )  # as of when, and sums from a bucket to the end
+        # As of when, and the sums from a bucket to the end of all windows.
+        self._tails: tuple[object, dict[int, Counts]] = (None, {})
         self._windows = [_Window() for _ in range(windows)]
         self._trend: dict[int, WindowView] = {}  # past intervals, by their start in ms
         self._trend_end = 0  # they are of buckets before this

@@ -26,6 +26,7 @@ from stream.export.connection import CLOSE_WITHIN_S, Connection, Door, Patience
 from stream.export.metrics import DEFAULT_ALERTS, Build
 from stream.export.page import Page, load_page
 from stream.export.source import Source
+from stream.export.steps import in_steps
 from stream.export.stream import BoardStream
 from stream.export.texts import MetricsTexts, compressed
 from stream.settings import Alerts
@@ -161,9 +162,8 @@ class _Site:
     async def _latest_board(self) -> bytes:
         async with self._making:
             if self._monotonic_s() >= self._board_until_s:
-                for _ in self._source.approach():
-                    await asyncio.sleep(0)
                 started_s = self._monotonic_s()
+                started_s += await in_steps(self._source.approach(), self._monotonic_s)
                 snapshot = self._source.snapshot()
                 make = partial(
                     board_json, snapshot, version=self._build.version, stale_after_ms=self._stale_after_ms

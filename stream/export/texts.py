@@ -6,7 +6,7 @@ said by the probes: a worker that loses its partitions takes them out of its met
 
 import asyncio
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -15,6 +15,7 @@ from stream.export.collector import registry_of
 from stream.export.metrics import Build, Scrape, scrape
 from stream.export.render import Renderer
 from stream.export.source import Source
+from stream.export.steps import in_steps
 from stream.settings import Alerts
 
 # Texts hold for this many times what making them took, which is a twentieth of a core at most: 0.7 s with 50 queues,
@@ -80,27 +81,14 @@ class MetricsTexts:
         self._taken = None
         self._texts.clear()
         began_s = self._monotonic_s()
-        rested_s = await self._in_steps(self._source.approach())
+        rested_s = await in_steps(self._source.approach(), self._monotonic_s)
         self._status = self._source.status()
         taken = scrape(self._source.snapshot, self._build, self._monotonic_s, self._alerts)
-        rested_s += await self._in_steps(self._renderer.prepare(taken))
+        rested_s += await in_steps(self._renderer.prepare(taken), self._monotonic_s)
         self._made_s = self._monotonic_s()
         self._spent_s = self._made_s - began_s - rested_s
         self._taken = taken
         return taken
-
-    async def _in_steps(self, steps: Iterator[None]) -> float:
-        """Work in small steps on the loop; return how long it was left to others between them.
-
-        A thread would hold the interpreter's lock just as long, and make the loop ask for it again after every system
-        call.
-        """
-        rested_s = 0.0
-        for _ in steps:
-            rests_s = self._monotonic_s()
-            await asyncio.sleep(0)
-            rested_s += self._monotonic_s() - rests_s
-        return rested_s
 
     async def _make(self, taken: Scrape, encoder: Encoder, content_type: str) -> bytes:
         if "escaping=" in content_type and not content_type.endswith(_SAME_IN_EVERY_SCHEME):
