@@ -311,6 +311,37 @@ SABOTAGES: Final = (
         ("tests/broker/test_rebalance.py::test_a_stop_that_meets_a_rebalance_ends_in_order",),
     ),
     Sabotage(
+        "a packed cell is not unpacked before it is counted into",
+        "stream/core/cells.py",
+        "        if bucket not in ledger.cells and not ledger.unpack(bucket):\n",
+        "        if bucket not in ledger.cells:\n",
+        (
+            SIMULATION,
+            "tests/core/test_cells.py",
+            "tests/properties/test_fold.py::test_saving_changes_nothing_in_what_goes_on",
+        ),
+    ),
+    Sabotage(
+        "a checkpoint takes a cell away that is not sent yet",
+        "stream/core/cells.py",
+        "        for bucket in fresh.keys() - self.changed.keys():\n",
+        "        for bucket in list(fresh):\n",
+        (
+            "tests/core/test_cells.py",
+            "tests/properties/test_fold.py::test_saving_changes_nothing_in_what_goes_on",
+        ),
+    ),
+    Sabotage(
+        "a window shows what was added up for an earlier look",
+        "stream/core/queue_board.py",
+        "        key = (self.version, end)\n",
+        "        key = end\n",
+        (
+            "tests/core/test_queue_board.py",
+            "tests/properties/test_board.py::test_the_board_equals_the_oracle",
+        ),
+    ),
+    Sabotage(
         "wall: boards are made when nobody listens",
         "stream/export/stream.py",
         "            while self._listeners:\n",
