@@ -209,7 +209,12 @@ MOVES = st.lists(
                 st.sampled_from((f.QUEUED, f.ANSWERED, f.LONGEST_WAIT_MS)), st.integers(0, 9), max_size=3
             ),
         ),
-        st.tuples(st.just("look"), st.integers(0, 2 * QUARTER + 40), st.sampled_from((1, 3, 60, 200))),
+        st.tuples(
+            st.just("look"),
+            st.integers(0, 1),
+            st.one_of(st.sampled_from((QUARTER, QUARTER + 40)), st.integers(200, 2 * QUARTER + 40)),
+            st.sampled_from((1, 3, 60, 200)),
+        ),
     ),
     max_size=30,
 )
@@ -217,23 +222,24 @@ MOVES = st.lists(
 
 @given(MOVES)
 def test_moving_windows_equal_recomputed_windows(moves):
-    """However cells change and windows move, forwards or back, a window is the sum of its buckets."""
-    queue, cells = new_queue(), {}
+    """However cells change and windows move, forwards or back, each is the sum of its buckets."""
+    queue, cells = new_queue(windows=2), {}
     for offset, (what, *rest) in enumerate(moves):
         if what == "tell":
             partition, bucket, counts = rest
             tell(queue, {bucket: counts}, partition=partition, offset=offset)
             cells[partition, bucket] = counts
             continue
-        start, length = rest
+        index, end, length = rest
+        start = max(0, end - length)
         expected = {}
-        held = [counts for (_, bucket), counts in cells.items() if start <= bucket < start + length]
+        held = [counts for (_, bucket), counts in cells.items() if start <= bucket < end]
         for counts in held:
             add(expected, {number: count for number, count in counts.items() if number != f.LONGEST_WAIT_MS})
         waits = [counts[f.LONGEST_WAIT_MS] for counts in held if f.LONGEST_WAIT_MS in counts]
         expected |= {f.LONGEST_WAIT_MS: max(waits)} if waits else {}
 
-        assert expected == queue.window(0, start, start + length)
+        assert expected == queue.window(index, start, end)
 
 
 def test_windows_of_one_queue_do_not_disturb_each_other():
@@ -243,6 +249,16 @@ def test_windows_of_one_queue_do_not_disturb_each_other():
 
     assert (queue.window(0, 4, 6), queue.window(1, 0, 6)) == ({f.QUEUED: 10}, {f.QUEUED: 11})
     assert (queue.window(0, 6, 8), queue.window(1, 0, 8)) == ({}, {f.QUEUED: 11})
+
+
+def test_what_windows_share_is_as_of_now():
+    """A second window that ends where another one did has what was said in between."""
+    queue = new_queue(windows=2)
+    tell(queue, {QUARTER + 1: {f.QUEUED: 1}})
+    assert queue.window(0, QUARTER - 5, QUARTER + 9) == {f.QUEUED: 1}
+
+    tell(queue, {QUARTER + 2: {f.QUEUED: 10}}, offset=1)
+    assert queue.window(1, QUARTER - 9, QUARTER + 9) == {f.QUEUED: 11}
 
 
 def test_old_buckets_go_and_their_quarters_stay_as_long_as_they_are_wanted():
