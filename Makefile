@@ -57,9 +57,9 @@ lint: $(VENV)/.dev
 
 # The core and the schemas first, with their branches (100 %, but for what Hypothesis may not draw); then all the rest, without the cost of measuring that.
 test: dev display
-	$(BIN)/python -m pytest tests/core tests/schemas --cov --cov-fail-under=99 --durations=0 --durations-min=5
+	$(BIN)/python -m pytest tests/core tests/schemas --cov --cov-fail-under=99 --numprocesses=2 --durations=0 --durations-min=5
 	$(BIN)/python -m pytest $(THE_REST) -m "not alone" --numprocesses=$(TEST_PROCESSES) --dist=loadfile
-	$(BIN)/python -m pytest $(THE_REST) -m alone
+	$(BIN)/python -m pytest $(THE_REST) -m alone --numprocesses=2 --dist=loadfile
 
 DISPLAY := tests/dashboards/display
 display: $(DISPLAY)/node_modules/.installed
