@@ -210,6 +210,20 @@ def test_rules_go_back_to_one_when_the_configuration_does():
     assert stage.dump() == reloaded(reloaded(stage, SHORTER)).dump()
 
 
+def test_calls_of_different_ages_each_keep_their_own():
+    """One began when a call could last a minute, the other when two: saved together, each ends at its own age."""
+    minute = replace(RULES, call_age_max_ms=60_000)
+    stage = more(
+        reloaded(folded("0 queued a", rules=minute), replace(RULES, call_age_max_ms=120_000)),
+        "1 queued b call=d",
+    )
+    loaded = more(reloaded(stage, stage.rules), "119 queued c call=e")
+
+    assert totals(loaded, "a")["EXPIRED_WAITING"] == 1
+    assert "EXPIRED_WAITING" not in totals(loaded, "b")
+    assert loaded.dump() == more(stage, "119 queued c call=e").dump()
+
+
 def test_a_queue_keeps_its_numbers_under_a_lower_limit():
     """What has a ledger keeps it; what comes new counts with the others."""
     stage = folded("0 queued a call=1", "1 queued b call=2")
