@@ -23,7 +23,7 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 # No deadline: a test that waits for the second core is slow, not wrong.
 hypothesis.settings.register_profile("dev", max_examples=100, deadline=None)
 hypothesis.settings.register_profile(
-    "ci", max_examples=300, deadline=None, derandomize=True, database=None, print_blob=True
+    "ci", max_examples=200, deadline=None, derandomize=True, database=None, print_blob=True
 )
 hypothesis.settings.register_profile("nightly", max_examples=20_000, deadline=None, print_blob=True)
 MISSING = (ExtraMissingError, JarFetchError, JavaMissingError, JavaTooOldError)
