@@ -16,7 +16,7 @@ from stream.core import fields as f
 from stream.core import kpi
 from stream.core.calls import Record
 from stream.core.checkpoint import CheckpointError, Encoded, encode, unseal
-from stream.core.counts import Counts, add
+from stream.core.counts import Counts, total_of
 from stream.core.queue_board import QueueBoard, QueueState
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, Status, WindowView
@@ -518,12 +518,8 @@ def merge_views(name: str, views: Sequence[QueueView]) -> QueueView:
 
 def merge_counts(all_counts: Sequence[Mapping[int, int]]) -> Counts:
     """Add up counts; the longest wait is the longest of all."""
-    total: Counts = {}
-    longest: list[int] = []
-    for counts in all_counts:
-        add(total, {field: count for field, count in counts.items() if field != f.LONGEST_WAIT_MS})
-        if f.LONGEST_WAIT_MS in counts:
-            longest.append(counts[f.LONGEST_WAIT_MS])
+    total = total_of(all_counts)
+    longest = [counts[f.LONGEST_WAIT_MS] for counts in all_counts if f.LONGEST_WAIT_MS in counts]
     if longest:
         total[f.LONGEST_WAIT_MS] = max(longest)
     return total

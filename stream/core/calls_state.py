@@ -158,13 +158,13 @@ def _ages(rules: FoldRules, state: tuple[int, int, int]) -> FoldRules:
 
 
 def _ledger_state(ledger: Ledger) -> _LedgerState:
-    ledger.settle()
+    cells = ledger.pack()  # which brings the totals up to date too
     return _LedgerState(
         ledger.name,
         ledger.first_at_ms,
         dict(sorted(ledger.totals.items())),
         ledger.histograms,
-        cast("list[PackedCell]", ledger.pack()),  # to whoever reads what is written, that is what they are
+        cast("list[PackedCell]", cells),  # to whoever reads what is written, that is what they are
     )
 
 

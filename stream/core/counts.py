@@ -1,8 +1,7 @@
 """Counts of a cell, and of whatever cells add up to: ``{field: value}`` without zeros (``stream.core.fields``)."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-
-from stream.core.fields import FIELD_COUNT
 
 Counts = dict[int, int]
 
@@ -19,9 +18,9 @@ def add(into: Counts, counts: Mapping[int, int], sign: int = 1) -> None:
 
 
 def total_of(many: Iterable[Mapping[int, int]]) -> Counts:
-    """Return the sum of many counts, for half the work of adding them one by one."""
-    totals = [0] * FIELD_COUNT
+    """Return the sum of many counts, for less work than adding them one by one. Fields that nobody knows are kept."""
+    totals: defaultdict[int, int] = defaultdict(int)
     for counts in many:
         for field, count in counts.items():
             totals[field] += count
-    return {field: total for field, total in enumerate(totals) if total}
+    return {field: total for field, total in totals.items() if total}

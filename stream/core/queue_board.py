@@ -6,7 +6,6 @@ let go of: it is in the sums already. Windows are running sums that follow the b
 ``LONGEST_WAIT_MS`` is a maximum and cannot be corrected by a difference, so it is kept beside the sums, by bucket.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from operator import add as add_up
 from operator import sub as subtract
@@ -103,8 +102,8 @@ class QueueBoard:
         self._longer: set[int] = set()  # buckets whose longest wait grew, since the last look
         self._shorter = False  # one shrank
         self._last = max(state.sums, default=0)  # no bucket after this has a sum
-        # As of when, and the sums from a bucket to the end of all windows.
-        self._tails: tuple[object, dict[int, Counts]] = (None, {})
+        # As of when, and sum and longest wait from a bucket to the end of all windows.
+        self._tails: tuple[object, dict[int, tuple[Counts, int]]] = (None, {})
         self._windows = [_Window() for _ in range(windows)]
         self._trend: dict[int, WindowView] = {}  # past intervals, by their start in ms
         self._trend_end = 0  # they are of buckets before this
@@ -282,8 +281,8 @@ class QueueBoard:
             if self._can_slide(window, start, end):
                 self._slide(window, start, end)
             else:
-                window.counts = self._tail(start, end).copy()
-                window.longest_ms = self._longest(start, end)
+                counts, window.longest_ms = self._tail(start, end)
+                window.counts = counts.copy()
                 window.shown = None
             window.start, window.end = start, end
         if window.shown is None:
@@ -311,7 +310,7 @@ class QueueBoard:
             add(window.counts, total_of([sums[bucket] for bucket in leaving]), -1)
             window.shown = None
         if window.end < end:
-            entering, longest_ms = self._tail(window.end, end), self._longest(window.end, end)
+            entering, longest_ms = self._tail(window.end, end)
             if entering or longest_ms > window.longest_ms:
                 add(window.counts, entering)
                 window.longest_ms = max(window.longest_ms, longest_ms)
@@ -319,19 +318,22 @@ class QueueBoard:
         if longest_leaves:
             window.longest_ms = self._longest(start, end)
 
-    def _tail(self, start: int, end: int) -> Counts:
-        """Add up the buckets [start, end), once for all windows: they end together. Not to be changed."""
+    def _tail(self, start: int, end: int) -> tuple[Counts, int]:
+        """Return sum and longest wait of the buckets [start, end), made once for all windows: they end together.
+
+        The sum is not to be changed.
+        """
         key = (self.version, end)
         if self._tails[0] != key:
-            self._tails = key, {end: {}}
+            self._tails = key, {}
         tails = self._tails[1]
         if start not in tails:
             quarter = end - end % self._per_quarter
             if start < quarter < end:
-                found = [*self._pieces(start, quarter), self._tail(quarter, end)]
+                found = [*self._pieces(start, quarter), self._tail(quarter, end)[0]]
             else:
                 found = self._pieces(start, end)
-            tails[start] = total_of(found)
+            tails[start] = total_of(found), self._longest(start, end)
         return tails[start]
 
     def sum(self, start: int, end: int) -> Counts:
@@ -392,11 +394,7 @@ class QueueBoard:
     def totals(self) -> Counts:
         """Return the sums since the beginning: the same object until something is said of the queue."""
         if self._totals is None:
-            totals: defaultdict[int, int] = defaultdict(int)
-            for part in self._state.parts.values():
-                for field, count in part.totals.items():
-                    totals[field] += count
-            self._totals = {field: count for field, count in totals.items() if count}
+            self._totals = total_of(part.totals for part in self._state.parts.values())
         return self._totals
 
     def histograms(self, bounds_ms: tuple[int, ...], totals: Counts) -> Mapping[str, HistogramView]:
