@@ -336,10 +336,7 @@ SABOTAGES: Final = (
         "stream/core/queue_board.py",
         "        key = (self.version, end)\n",
         "        key = end\n",
-        (
-            "tests/core/test_queue_board.py",
-            "tests/properties/test_board.py::test_the_board_equals_the_oracle",
-        ),
+        ("tests/core/test_queue_board.py",),
     ),
     Sabotage(
         "wall: boards are made when nobody listens",
