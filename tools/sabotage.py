@@ -25,7 +25,13 @@ SIMULATION: Final = (
     "tests/simulation/test_simulation.py::test_the_board_equals_the_oracle_through_thousands_of_crashes"
 )
 # One seed, so that what is caught once is caught always; few crash points, since what is broken shows early.
-ENVIRONMENT: Final = {"SIMULATION_SEED": "1", "SIMULATION_CRASH_POINTS": "3000", "CI": ""}
+# The same number of examples as in CI.
+ENVIRONMENT: Final = {
+    "SIMULATION_SEED": "1",
+    "SIMULATION_CRASH_POINTS": "3000",
+    "PROPERTY_EXAMPLES": "200",
+    "CI": "",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,16 @@ class Bench:
 
     # What may happen at any moment.
 
+    def tell(self, partition):
+        """Publish what has changed so far."""
+        self.publish(partition, self.stages[partition].stream_time_ms, caught_up=False)
+
+    def trickle(self, partition, count):
+        """Read the next records one by one: a cell is told again with each of its events."""
+        for _ in range(count):
+            self.fold(partition, 1)
+            self.tell(partition)
+
     def checkpoint(self, partition):
         """Keep the whole state of a stage."""
         self.checkpoints[partition] = (self.stages[partition].dump(), self.read[partition])
@@ -85,6 +95,14 @@ class Bench:
             self.fold(partition, len(log))
             self.publish(partition, as_of_ms, caught_up=True)
 
+    def approach(self):
+        """Make the first step towards a look at all shards."""
+        next(approach(self.shards), None)
+
+    def look(self):
+        """Look, for what that leaves behind."""
+        self.snapshot()
+
     def snapshot(self):
         """Look at all shards."""
         return take_snapshot(
@@ -102,11 +120,14 @@ ACTIONS = st.lists(
             (
                 "fold",
                 "fold",
-                "publish",
-                "publish",
+                "tell",
+                "tell",
+                "trickle",
+                "trickle",
                 "checkpoint",
                 "crash",
                 "redeliver",
+                "resend",
                 "resend",
                 "move",
                 "look",
@@ -124,25 +145,19 @@ def play(bench, actions):
     """Let it all happen."""
     for action, which, number in actions:
         shard = number % bench.rules.shards
-        match action:
-            case "fold":
-                bench.fold(which, number)
-            case "publish":
-                bench.publish(which, bench.stages[which].stream_time_ms, caught_up=False)
-            case "checkpoint":
-                bench.checkpoint(which)
-            case "crash":
-                bench.crash(which)
-            case "redeliver":
-                bench.redeliver(shard, number)
-            case "resend":
-                bench.resend(shard, number)
-            case "move":
-                bench.move(shard)
-            case "look":
-                bench.snapshot()
-            case "approach":
-                next(approach(bench.shards), None)
+        arguments = {
+            "fold": (which, number),
+            "tell": (which,),
+            "trickle": (which, number),
+            "checkpoint": (which,),
+            "crash": (which,),
+            "redeliver": (shard, number),
+            "resend": (shard, number),
+            "move": (shard,),
+            "look": (),
+            "approach": (),
+        }
+        getattr(bench, action)(*arguments[action])
 
 
 def end_of(result, past_ms):

@@ -213,8 +213,10 @@ def test_saving_changes_nothing_in_what_goes_on(case, data):
 
 
 def said(stage):
-    """What a stage publishes, in an order of its own: what calls that got too old leave behind is counted when
-    somebody saves, which may be before other cells are opened."""
+    """Return what a stage publishes, in an order of its own.
+
+    What calls that got too old leave behind is counted when somebody saves, which may be before other cells are opened.
+    """
     published = [decode_publication(payload) for payload in stage.publish(0, caught_up=False)]
     for publication in published:
         publication.queues.sort(key=lambda update: update.name)
