@@ -1,8 +1,9 @@
 """A partition that this process owns, of either stage: its state, and what is under way on its behalf."""
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -44,6 +45,9 @@ class Owned(Generic[StageT]):
     checkpoint_at_ms: int | None = None
     saved_offset: int = -2  # applied offset of the last confirmed checkpoint; -2: none yet
     due_at_s: float = 0.0
+    # What the state takes for published or set aside may not have been delivered: whoever waited for it gave up, or it
+    # failed. The state is neither published nor saved any more; the process ends, or gives the partition away.
+    unsound: bool = False
     saving: bool = False  # a checkpoint is under way, or waits for a publication to end
     published: int = 0  # times that all of a publication was confirmed
     heard: Counter[bytes] = field(default_factory=Counter)  # shards: publications by source partition
@@ -57,8 +61,22 @@ class Owned(Generic[StageT]):
         """Start a delivery that the next checkpoint waits for; no await between the fold and this."""
         task = asyncio.ensure_future(_run(work))
         self.deliveries.add(task)
-        task.add_done_callback(self.deliveries.discard)
+        task.add_done_callback(self._delivered)
         return task
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self.deliveries.discard(task)
+        if task.cancelled() or task.exception() is not None:
+            self.unsound = True
+
+    @contextlib.contextmanager
+    def sound_if_done(self) -> Iterator[None]:
+        """Deliver what was taken out of the state; when that is given up, or fails, the state is not sound any more."""
+        try:
+            yield
+        except BaseException:
+            self.unsound = True
+            raise
 
 
 async def _run(work: Awaitable[None]) -> None:

@@ -133,7 +133,10 @@ class Shell(ABC, Generic[StageT]):
         if owned.lock.locked():
             return
         async with owned.lock:
-            await self._deliver(self.outgoing(owned))
+            if owned.unsound:
+                return
+            with owned.sound_if_done():
+                await self._deliver(self.outgoing(owned))
             owned.published += 1
 
     async def checkpoint(self, owned: Owned[StageT]) -> None:
@@ -144,19 +147,22 @@ class Shell(ABC, Generic[StageT]):
         comes in between. Sealing takes as long again, and goes to a thread.
         """
         async with owned.lock:
+            if owned.unsound:
+                return
             applied_offset = owned.stage.applied_offset
             if applied_offset == owned.saved_offset and not owned.deliveries:
                 owned.checkpoint_at_ms = wall_ms()  # the same state again would be as good
                 return
-            records, deliveries, event = self.outgoing(owned), list(owned.deliveries), owned.newest_event
-            began_s = monotonic_s()
-            encoded = owned.stage.encode()
-            encode_s = monotonic_s() - began_s
-            self.about_to_save(owned)
-            data, seal_s = await asyncio.to_thread(_seal, encoded)
-            owned.dump_s = encode_s + seal_s
-            await self._deliver(records)
-            await all_confirmed(deliveries)
+            with owned.sound_if_done():
+                records, deliveries, event = self.outgoing(owned), list(owned.deliveries), owned.newest_event
+                began_s = monotonic_s()
+                encoded = owned.stage.encode()
+                encode_s = monotonic_s() - began_s
+                self.about_to_save(owned)
+                data, seal_s = await asyncio.to_thread(_seal, encoded)
+                owned.dump_s = encode_s + seal_s
+                await self._deliver(records)
+                await all_confirmed(deliveries)
             await self.table.save(owned.place.partition, applied_offset, data, self._send)
             owned.saved_offset = applied_offset
             owned.checkpoint_at_ms = wall_ms()

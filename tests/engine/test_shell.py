@@ -5,6 +5,7 @@ With a small stage, and a producer that waits to be told.
 # ruff: noqa: D101, D102, ARG002 - stand-ins answer to a protocol that is described where it belongs
 
 import asyncio
+import contextlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -175,6 +176,54 @@ def test_a_failed_delivery_is_raised_and_nothing_is_saved_or_acknowledged():
             await saving
         assert not event.acked
         assert bench.kafka.checkpoints == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("under_way", ["publish", "checkpoint"])
+def test_what_a_publication_that_was_given_up_had_taken_is_not_saved_as_published(under_way):
+    """A revocation runs out of time, or the delivery fails, while a checkpoint waits for its turn: it saves nothing."""
+
+    async def run() -> None:
+        for given_up in (True, False):
+            bench = await Bench().begin()
+            event = await bench.feed(Event(0, 4))
+            first = asyncio.ensure_future(getattr(bench.shell, under_way)(bench.owned))
+            await settle()
+            waiting = asyncio.ensure_future(bench.shell.checkpoint(bench.owned))
+            await settle()
+            if given_up:
+                first.cancel()
+            else:
+                bench.kafka.waiting[0].set_exception(ConnectionError("gone"))
+            bench.kafka.at_once = True
+            await asyncio.wait([first, waiting])
+            await bench.shell.publish(bench.owned)
+
+            assert waiting.exception() is None
+            assert bench.kafka.sent == [("out", b"4")]
+            assert not event.acked
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                first.result()
+
+    asyncio.run(run())
+
+
+def test_after_a_record_could_not_be_set_aside_nothing_is_saved():
+    """Also not by a checkpoint that begins before whoever waited for the record has heard of it."""
+
+    async def run() -> None:
+        bench = await Bench().begin()
+        await bench.feed(Event(0, 4))
+        bench.kafka.at_once = True
+        refused = asyncio.get_running_loop().create_future()
+        bench.owned.deliver(refused)
+        await settle()
+        refused.set_exception(ConnectionError("gone"))
+        await settle()
+        await bench.shell.checkpoint(bench.owned)
+
+        assert bench.kafka.sent == []
 
     asyncio.run(run())
 
