@@ -145,6 +145,27 @@ SABOTAGES: Final = (
         (SIMULATION, "tests/engine/test_shell.py"),
     ),
     Sabotage(
+        "saved although a publication of it was given up",
+        "stream/engine/shell.py",
+        "                return\n            applied_offset",
+        "                pass\n            applied_offset",
+        ("tests/engine/test_shell.py",),
+    ),
+    Sabotage(
+        "saved although a record could not be set aside",
+        "stream/engine/owned.py",
+        "        if task.cancelled() or task.exception() is not None:\n",
+        "        if task.cancelled():\n",
+        ("tests/engine/test_shell.py",),
+    ),
+    Sabotage(
+        "minutes are not followed",
+        "stream/core/queue_board.py",
+        "            add(self._minutes[minute], difference)\n",
+        "",
+        ("tests/core/test_queue_board.py",),
+    ),
+    Sabotage(
         "saved before the publications are delivered",
         "stream/engine/shell.py",
         "            await self._deliver(records)\n            await all_confirmed(deliveries)\n",
@@ -338,10 +359,10 @@ SABOTAGES: Final = (
         ),
     ),
     Sabotage(
-        "a window shows what was added up for an earlier look",
+        "what changes in a window is not noted",
         "stream/core/queue_board.py",
-        "        key = (self.version, end)\n",
-        "        key = end\n",
+        "            self._note(bucket, difference)\n",
+        "            pass\n",
         ("tests/core/test_queue_board.py",),
     ),
     Sabotage(

@@ -1,8 +1,9 @@
-"""Stage 2, one queue: cells from all source partitions, added up into buckets, quarter hours and windows.
+"""Stage 2, one queue: cells from all source partitions, added up into buckets, minutes, quarter hours and windows.
 
 Theory of operation. Source partitions send absolute values. ``_Part`` keeps, for one of them, the cells that can still
 change; a new value replaces the old one and only the difference is added to the sums. What is final on its partition is
-let go of: it is in the sums already. Windows are running sums that follow the board's clock when somebody looks.
+let go of: it is in the sums already. Windows are running sums that follow the board's clock when somebody looks; one
+that is too far from it, as in a backlog, is added up anew, of the largest pieces that fit.
 ``LONGEST_WAIT_MS`` is a maximum and cannot be corrected by a difference, so it is kept beside the sums, by bucket.
 """
 
@@ -24,6 +25,8 @@ _LONGEST: Final = f.LONGEST_WAIT_MS
 _NO_WAIT: Final = -1
 _NO_VIEW: Final = HistogramView((), (), 0)
 _FEW: Final = 4
+_MINUTES_A_QUARTER: Final = 15
+_BUCKET, _MINUTE, _QUARTER = range(3)  # pieces of a range
 
 
 class Part(msgspec.Struct, array_like=True, gc=False):
@@ -71,15 +74,19 @@ class QueueBoard:
         "_behind",
         "_bounds_ms",
         "_bucket_ms",
+        "_changed_from",
         "_histograms",
         "_last",
         "_longer",
         "_merged",
+        "_minute_longest",
+        "_minutes",
+        "_per_minute",
         "_per_quarter",
+        "_seen",
         "_shorter",
         "_state",
         "_summed",
-        "_tails",
         "_totals",
         "_trend",
         "_trend_end",
@@ -96,15 +103,17 @@ class QueueBoard:
         self.kept_from = 0  # buckets before this have gone into their quarter only
         self.view_cache: tuple[object, QueueView] | None = None
         self._state = state
-        # What is in the sums by bucket and not yet in quarters and windows. A bucket that is new since the last look
-        # stands here with the sum itself, so that what more comes for it is added once.
-        self._behind: dict[int, Counts] = {}
-        self._longer: set[int] = set()  # buckets whose longest wait grew, since the last look
-        self._shorter = False  # one shrank
         self._last = max(state.sums, default=0)  # no bucket after this has a sum
-        # As of when, and sum and longest wait from a bucket to the end of all windows.
-        self._tails: tuple[object, dict[int, tuple[Counts, int]]] = (None, {})
+        # Sums and longest waits of minutes, of the buckets that are kept. After a restart they are made when needed.
+        self._minutes: dict[int, Counts] = {}
+        self._minute_longest: dict[int, int] = {}
         self._windows = [_Window() for _ in range(windows)]
+        self._seen = 0  # neither a window nor the trend has shown this bucket, or one after it
+        # What has changed since the last look, before that.
+        self._behind: dict[int, Counts] = {}  # what came, by bucket
+        self._longer: set[int] = set()  # buckets whose longest wait grew
+        self._shorter = False  # one shrank
+        self._changed_from: int | None = None  # the first bucket that changed
         self._trend: dict[int, WindowView] = {}  # past intervals, by their start in ms
         self._trend_end = 0  # they are of buckets before this
         self._totals: Counts | None = None
@@ -114,11 +123,11 @@ class QueueBoard:
         self._merged: dict[int, list[list[int]]] = {}  # what is added up in them, by partition
         self._bucket_ms = bucket_ms
         self._per_quarter = max(1, QUARTER_MS // bucket_ms)
+        self._per_minute = max(1, self._per_quarter // _MINUTES_A_QUARTER)
 
     @property
     def state(self) -> QueueState:
-        """Everything that is saved, complete."""
-        self._catch_up()
+        """Everything that is saved."""
         return self._state
 
     @property
@@ -146,14 +155,24 @@ class QueueBoard:
         self.version += 1
         self._totals = None
         changed = []
+        by_minute: dict[int, list[Counts]] = {}
         cells, replace = part.cells, self._replace
         for bucket, counts in update.cells:
             held = cells.get(bucket)
             if bucket < final_before or (held is not None and held[0] > offset):
                 continue
             cells[bucket] = (offset, counts)
-            replace(bucket, held[1] if held else _NOTHING, counts)
+            minute = bucket // self._per_minute
+            if minute not in by_minute:
+                self._minute(minute)  # as of before the change
+                by_minute[minute] = []
+            by_minute[minute].append(replace(bucket, held[1] if held else _NOTHING, counts))
             changed.append(bucket)
+        for minute, differences in by_minute.items():
+            difference = total_of(differences)
+            add(self._minutes[minute], difference)
+            quarter = minute * self._per_minute // self._per_quarter
+            add(state.quarters.setdefault(quarter, {}), difference)
         return changed
 
     def settle(self, partition: int, bucket: int) -> None:
@@ -165,23 +184,33 @@ class QueueBoard:
             finals[bucket] = max(wait_ms, finals.get(bucket, 0))
             of_quarters[quarter] = max(wait_ms, of_quarters.get(quarter, 0))
 
-    def _replace(self, bucket: int, old: Mapping[int, int], new: Counts) -> None:
+    def _replace(self, bucket: int, old: Mapping[int, int], new: Counts) -> Counts:
+        """Follow a cell, in all but the counts of minutes and quarters; return what comes to those."""
         difference = _difference(old, new) if old else new
         if _LONGEST in difference:
             difference = difference.copy()
             del difference[_LONGEST]
         sums = self._state.sums.get(bucket)
         if sums is None:
-            sums = self._state.sums[bucket] = self._behind[bucket] = {}
+            self._state.sums[bucket] = difference.copy()
             self._last = max(self._last, bucket)
-        add(sums, difference)
+        else:
+            add(sums, difference)
+        if bucket < self._seen:
+            self._note(bucket, difference)
+        if _LONGEST in new or _LONGEST in old:
+            self._replace_longest(bucket, old.get(_LONGEST, _NO_WAIT), new.get(_LONGEST, _NO_WAIT))
+        return difference
+
+    def _note(self, bucket: int, difference: Counts) -> None:
+        """Keep what windows that have been looked at still need."""
         behind = self._behind.get(bucket)
         if behind is None:
             self._behind[bucket] = difference.copy()
-        elif behind is not sums:
+        else:
             add(behind, difference)
-        if _LONGEST in new or _LONGEST in old:
-            self._replace_longest(bucket, old.get(_LONGEST, _NO_WAIT), new.get(_LONGEST, _NO_WAIT))
+        if self._changed_from is None or bucket < self._changed_from:
+            self._changed_from = bucket
 
     def _replace_longest(self, bucket: int, was_ms: int, wait_ms: int) -> None:
         """Follow the longest wait of a part; growing, it is compared with what was longest so far."""
@@ -190,10 +219,14 @@ class QueueBoard:
             self._shorten(bucket)
         elif wait_ms > state.longest.get(bucket, _NO_WAIT):
             state.longest[bucket] = wait_ms
-            self._longer.add(bucket)
-            quarter = bucket // self._per_quarter
-            if wait_ms > state.quarter_longest.get(quarter, _NO_WAIT):
-                state.quarter_longest[quarter] = wait_ms
+            if bucket < self._seen:
+                self._longer.add(bucket)
+            for table, number in (
+                (self._minute_longest, bucket // self._per_minute),
+                (state.quarter_longest, bucket // self._per_quarter),
+            ):
+                if wait_ms > table.get(number, _NO_WAIT):
+                    table[number] = wait_ms
 
     def _shorten(self, bucket: int) -> None:
         """Look what is left where the longest wait of a part shrank: a call was folded again, which is seldom.
@@ -205,6 +238,8 @@ class QueueBoard:
         self._shorter = True
         final_ms = state.final_longest.get(bucket)
         _set(state.longest, bucket, self._longest_of_parts(bucket, bucket + 1, final_ms))
+        minute = bucket // self._per_minute
+        _set(self._minute_longest, minute, self._longest_of_buckets(minute))
         quarter = bucket // self._per_quarter
         first, last = quarter * self._per_quarter, (quarter + 1) * self._per_quarter
         final_ms = state.final_quarter_longest.get(quarter)
@@ -227,34 +262,53 @@ class QueueBoard:
         for table in (state.sums, state.longest, state.final_longest):
             for old in [held for held in table if held < bucket]:
                 del table[old]
+        for of_minutes in (
+            self._minutes,
+            self._minute_longest,
+        ):  # also of one that has lost some of its buckets
+            for old in [held for held in of_minutes if held * self._per_minute < bucket]:
+                del of_minutes[old]
         for table in (state.quarters, state.quarter_longest, state.final_quarter_longest):
             for old in [held for held in table if held < quarter and held not in keep]:
                 del table[old]
 
     # --- looking -------------------------------------------------------------------------------------------------
 
+    def _minute(self, number: int) -> Counts:
+        """Return the sums of a minute, which are followed from now on, as is its longest wait."""
+        counts = self._minutes.get(number)
+        if counts is None:
+            sums = self._state.sums
+            buckets = self._buckets_of(number)
+            counts = total_of([sums[bucket] for bucket in buckets if bucket in sums])
+            self._minutes[number] = counts
+            _set(self._minute_longest, number, self._longest_of_buckets(number))
+        return counts
+
+    def _longest_of_buckets(self, minute: int) -> int | None:
+        longest = self._state.longest
+        waits_ms = [longest[bucket] for bucket in self._buckets_of(minute) if bucket in longest]
+        return max(waits_ms, default=None)
+
+    def _buckets_of(self, minute: int) -> range:
+        return range(minute * self._per_minute, (minute + 1) * self._per_minute)
+
     def _catch_up(self) -> None:
-        """Bring quarters, windows and trend up to date with the buckets that changed."""
-        behind = self._behind
-        if not behind:
+        """Bring windows and trend up to date with what has changed in the buckets that they have shown."""
+        changed_from = self._changed_from
+        if changed_from is None:
             return
-        seen_before = max([window.end for window in self._windows], default=0)
-        by_quarter: dict[int, list[Counts]] = {}
-        for bucket, difference in behind.items():
-            by_quarter.setdefault(bucket // self._per_quarter, []).append(difference)
-            if bucket < seen_before:
-                self._correct(bucket, difference)
-        for quarter, differences in by_quarter.items():
-            add(self._state.quarters.setdefault(quarter, {}), total_of(differences))
+        for bucket, difference in self._behind.items():
+            self._correct(bucket, difference)
         for window in self._windows:
             self._catch_up_longest(window)
-        lowest = min(behind)
-        if lowest < self._trend_end:
-            lowest_ms = lowest * self._bucket_ms
+        if changed_from < self._trend_end:
+            lowest_ms = changed_from * self._bucket_ms
             self._trend = {start: view for start, view in self._trend.items() if view.end_ms <= lowest_ms}
-        behind.clear()
+        self._behind.clear()
         self._longer.clear()
         self._shorter = False
+        self._changed_from = None
 
     def _correct(self, bucket: int, difference: Counts) -> None:
         for window in self._windows:
@@ -281,10 +335,10 @@ class QueueBoard:
             if self._can_slide(window, start, end):
                 self._slide(window, start, end)
             else:
-                counts, window.longest_ms = self._tail(start, end)
-                window.counts = counts.copy()
+                window.counts, window.longest_ms = self.sum(start, end), self._longest(start, end)
                 window.shown = None
             window.start, window.end = start, end
+            self._seen = max(self._seen, end)
         if window.shown is None:
             window.shown = window.counts.copy()
             if window.longest_ms != _NO_WAIT:
@@ -303,50 +357,31 @@ class QueueBoard:
         )
 
     def _slide(self, window: _Window, start: int, end: int) -> None:
-        sums, longest = self._state.sums, self._state.longest
-        leaving = [bucket for bucket in range(window.start, start) if bucket in sums]
-        longest_leaves = any(longest.get(bucket) == window.longest_ms for bucket in leaving)
-        if leaving:
-            add(window.counts, total_of([sums[bucket] for bucket in leaving]), -1)
-            window.shown = None
-        if window.end < end:
-            entering, longest_ms = self._tail(window.end, end)
-            if entering or longest_ms > window.longest_ms:
-                add(window.counts, entering)
-                window.longest_ms = max(window.longest_ms, longest_ms)
+        leaving, entering = self._pieces(window.start, start), self._pieces(window.end, end)
+        longest_leaves = leaving and self._longest(window.start, start) == window.longest_ms
+        for pieces, sign in ((leaving, -1), (entering, 1)):
+            if pieces:
+                add(window.counts, total_of(pieces), sign)
                 window.shown = None
-        if longest_leaves:
-            window.longest_ms = self._longest(start, end)
-
-    def _tail(self, start: int, end: int) -> tuple[Counts, int]:
-        """Return sum and longest wait of the buckets [start, end), made once for all windows: they end together.
-
-        The sum is not to be changed.
-        """
-        key = (self.version, end)
-        if self._tails[0] != key:
-            self._tails = key, {}
-        tails = self._tails[1]
-        if start not in tails:
-            quarter = end - end % self._per_quarter
-            if start < quarter < end:
-                found = [*self._pieces(start, quarter), self._tail(quarter, end)[0]]
-            else:
-                found = self._pieces(start, end)
-            tails[start] = total_of(found), self._longest(start, end)
-        return tails[start]
+        window.longest_ms = (
+            self._longest(start, end)
+            if longest_leaves
+            else max(window.longest_ms, self._longest(window.end, end))
+        )
 
     def sum(self, start: int, end: int) -> Counts:
-        """Add up the buckets [start, end), by whole quarters where possible; without the longest wait."""
-        self._catch_up()
+        """Add up the buckets [start, end); without the longest wait."""
         return total_of(self._pieces(start, end))
 
     def _pieces(self, start: int, end: int) -> list[Counts]:
         """Return the sums that make up the buckets [start, end)."""
         found: list[Counts] = []
-        for table, first, last in self._spans(start, end):
-            numbers = self._state.quarters if table else self._state.sums
-            found += [numbers[number] for number in _present(numbers, first, last)]
+        for piece, first, last in self._cut(start, end):
+            if piece == _MINUTE:
+                found += filter(None, map(self._minute, range(first, last)))
+            else:
+                numbers = self._state.quarters if piece == _QUARTER else self._state.sums
+                found += [numbers[number] for number in _present(numbers, first, last)]
         return found
 
     def interval(self, start: int, end: int) -> Counts:
@@ -361,12 +396,14 @@ class QueueBoard:
         return None if longest_ms == _NO_WAIT else longest_ms
 
     def _longest(self, start: int, end: int) -> int:
-        longest_ms = _NO_WAIT
-        for table, first, last in self._spans(start, end):
-            numbers = self._state.quarter_longest if table else self._state.longest
-            for number in _present(numbers, first, last):
-                longest_ms = max(longest_ms, numbers[number])
-        return longest_ms
+        waits_ms = [_NO_WAIT]
+        for piece, first, last in self._cut(start, end):
+            if piece == _MINUTE:
+                for number in range(first, last):
+                    self._minute(number)
+            table = (self._state.longest, self._minute_longest, self._state.quarter_longest)[piece]
+            waits_ms += [table[number] for number in _present(table, first, last)]
+        return max(waits_ms)
 
     def trend(self, starts: range) -> tuple[WindowView, ...]:
         """Return past intervals, by their starts in ms; each ends where the next starts."""
@@ -377,19 +414,22 @@ class QueueBoard:
             for start_ms in starts
         }
         self._trend_end = -(-starts.stop // self._bucket_ms)
+        self._seen = max(self._seen, self._trend_end)
         return tuple(self._trend.values())
 
     def _past(self, start_ms: int, end_ms: int) -> WindowView:
         first, last = start_ms // self._bucket_ms, -(-end_ms // self._bucket_ms)
         return WindowView(start_ms, end_ms, self.interval(first, last))
 
-    def _spans(self, start: int, end: int) -> list[tuple[bool, int, int]]:
-        """Cut a range into (whole quarters?, first, last + 1)."""
-        size = self._per_quarter
-        first, last = -(-start // size), end // size
-        if first >= last:
-            return [(False, start, end)]
-        return [(False, start, first * size), (True, first, last), (False, last * size, end)]
+    def _cut(self, start: int, end: int) -> list[tuple[int, int, int]]:
+        """Cut a range of buckets into the largest pieces that fit: (which, first, last + 1), in numbers of that."""
+        before, first_quarter, last_quarter, after = _whole(start, end, self._per_quarter)
+        cuts = [(_QUARTER, first_quarter, last_quarter)]
+        for from_, to in ((start, before), (after, end)):
+            if from_ < to:
+                low, first_minute, last_minute, high = _whole(from_, to, self._per_minute)
+                cuts += [(_MINUTE, first_minute, last_minute), (_BUCKET, from_, low), (_BUCKET, high, to)]
+        return [cut for cut in cuts if cut[1] < cut[2]]
 
     def totals(self) -> Counts:
         """Return the sums since the beginning: the same object until something is said of the queue."""
@@ -444,6 +484,14 @@ class QueueBoard:
         """Return how many visits reach their target only in buckets after this one."""
         sums = self._state.sums
         return sum(sums[later].get(f.OVERDUE, 0) for later in _present(sums, bucket + 1, self._last + 1))
+
+
+def _whole(start: int, end: int, size: int) -> tuple[int, int, int, int]:
+    """Return what pieces of a size lie in a range: the place of the first, its number, the last + 1, and its place."""
+    first, last = -(-start // size), end // size
+    if first >= last:
+        return end, first, first, end
+    return first * size, first, last, last * size
 
 
 def _difference(old: Mapping[int, int], new: Counts) -> Counts:
