@@ -168,9 +168,9 @@ SABOTAGES: Final = (
     Sabotage(
         "saved before the publications are delivered",
         "stream/engine/shell.py",
-        "            await self._deliver(records)\n            await all_confirmed(deliveries)\n",
-        "            self.later = asyncio.ensure_future(self._deliver(records))\n"
-        "            await all_confirmed(deliveries)\n",
+        "                await self._deliver(records)\n                await all_confirmed(deliveries)\n",
+        "                self.later = asyncio.ensure_future(self._deliver(records))\n"
+        "                await all_confirmed(deliveries)\n",
         (SIMULATION, "tests/engine/test_shell.py"),
     ),
     Sabotage(

@@ -123,7 +123,9 @@ class QueueBoard:
         self._merged: dict[int, list[list[int]]] = {}  # what is added up in them, by partition
         self._bucket_ms = bucket_ms
         self._per_quarter = max(1, QUARTER_MS // bucket_ms)
-        self._per_minute = max(1, self._per_quarter // _MINUTES_A_QUARTER)
+        self._per_minute = (
+            1 if self._per_quarter % _MINUTES_A_QUARTER else self._per_quarter // _MINUTES_A_QUARTER
+        )
 
     @property
     def state(self) -> QueueState:
@@ -257,15 +259,14 @@ class QueueBoard:
 
     def forget_before(self, bucket: int, quarter: int, keep: set[int]) -> None:
         """Drop the sums of old buckets, and of old quarters but those in ``keep``."""
-        state = self.state
+        self._catch_up()  # what it notes is of buckets that are there
+        state = self._state
         self.kept_from = max(self.kept_from, bucket)
         for table in (state.sums, state.longest, state.final_longest):
             for old in [held for held in table if held < bucket]:
                 del table[old]
-        for of_minutes in (
-            self._minutes,
-            self._minute_longest,
-        ):  # also of one that has lost some of its buckets
+        for of_minutes in (self._minutes, self._minute_longest):
+            # also of one that has lost some of its buckets only
             for old in [held for held in of_minutes if held * self._per_minute < bucket]:
                 del of_minutes[old]
         for table in (state.quarters, state.quarter_longest, state.final_quarter_longest):

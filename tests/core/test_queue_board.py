@@ -12,6 +12,7 @@ from stream.core.wire import QueueUpdate
 
 BUCKET_MS = 5_000
 QUARTER = QUARTER_MS // BUCKET_MS  # buckets
+MINUTE = 60_000 // BUCKET_MS
 HISTOGRAMS = len(f.HISTOGRAM_NAMES)
 
 
@@ -261,6 +262,51 @@ def test_what_windows_share_is_as_of_now():
     assert queue.window(1, QUARTER - 9, QUARTER + 9) == {f.QUEUED: 11}
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({f.QUEUED: 10, f.LONGEST_WAIT_MS: 9_000}, {f.QUEUED: 11, f.LONGEST_WAIT_MS: 9_000}),
+        ({f.QUEUED: 10, f.LONGEST_WAIT_MS: 2_000}, {f.QUEUED: 11, f.LONGEST_WAIT_MS: 4_000}),
+        ({}, {f.QUEUED: 1, f.LONGEST_WAIT_MS: 4_000}),
+    ],
+)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_minute_is_as_of_now(said, expected, restarted):
+    """What was added up of a minute follows its buckets, and is made anew after a restart."""
+    queue = new_queue()
+    tell(queue, {MINUTE: {f.QUEUED: 1, f.LONGEST_WAIT_MS: 4_000}})
+    tell(queue, {MINUTE + 1: {f.QUEUED: 3, f.LONGEST_WAIT_MS: 5_000}})
+    assert queue.interval(1, 3 * MINUTE) == {f.QUEUED: 4, f.LONGEST_WAIT_MS: 5_000}
+
+    if restarted:
+        queue = QueueBoard(queue.state, 1, BUCKET_MS)
+    tell(queue, {MINUTE + 1: said}, offset=1)
+    assert queue.interval(1, 3 * MINUTE) == expected
+    assert queue.interval(0, QUARTER) == expected
+
+
+def test_a_minute_of_which_buckets_were_dropped_has_the_others():
+    """Whether somebody looked at it before they went or not."""
+    queue = new_queue()
+    tell(queue, {MINUTE: {f.QUEUED: 1}, MINUTE + 1: {f.QUEUED: 10}})
+    queue.sum(1, 3 * MINUTE)
+    queue.forget_before(MINUTE + 1, 0, set())
+
+    assert queue.sum(1, 3 * MINUTE) == {f.QUEUED: 10}
+
+
+def test_a_bucket_that_is_no_part_of_a_minute_is_added_up_all_the_same():
+    """Sixteen buckets a quarter hour: a minute would lie in two quarters."""
+    queue = QueueBoard(QueueState("a", 1_000), 1, QUARTER_MS // 16)
+    tell(queue, {15: {f.QUEUED: 1}, 16: {f.QUEUED: 10}, 17: {f.QUEUED: 100}})
+
+    assert [queue.sum(0, 16), queue.sum(16, 32), queue.sum(3, 17)] == [
+        {f.QUEUED: 1},
+        {f.QUEUED: 110},
+        {f.QUEUED: 11},
+    ]
+
+
 def test_old_buckets_go_and_their_quarters_stay_as_long_as_they_are_wanted():
     """Buckets before 2 quarters and quarters before 3 are dropped, but for quarter 1, which is kept.
 
@@ -293,6 +339,17 @@ def test_the_first_bucket_and_quarter_that_are_kept_are_whole():
     assert queue.interval(bound, bound + 1) == {f.QUEUED: 10, f.LONGEST_WAIT_MS: 2}
     assert queue.interval(bound - 1, bound) == {}
     assert queue.interval(QUARTER, 2 * QUARTER) == {f.QUEUED: 11, f.LONGEST_WAIT_MS: 2}
+
+
+def test_a_wait_that_grew_in_a_bucket_that_is_dropped_is_followed_before():
+    """A window had shown the bucket; nobody looked between the news and the end of the bucket."""
+    queue = new_queue()
+    tell(queue, {0: {f.QUEUED: 1, f.LONGEST_WAIT_MS: 1_000}})
+    queue.window(0, 0, 3)
+    tell(queue, {0: {f.QUEUED: 2, f.LONGEST_WAIT_MS: 5_000}}, offset=1)
+    queue.forget_before(1, 0, set())
+
+    assert queue.window(0, 0, 3) == {f.QUEUED: 2, f.LONGEST_WAIT_MS: 5_000}
 
 
 def test_a_window_from_before_what_was_dropped_is_added_up_anew():
