@@ -59,6 +59,10 @@ class Group:
         self.committed.update(offsets)
         return True
 
+    def members(self) -> list[int]:
+        """Return those who can be thrown out: who waits to join has nothing to lose yet, and Kafka keeps it."""
+        return sorted(self.heard_at_s.keys() - self._joining.keys())
+
     def expire(self, number: int) -> None:
         """Hear nothing of a member for too long."""
         if self.heard_at_s.pop(number, None) is not None:

@@ -431,7 +431,7 @@ class World:
         self.at(self.now_s + self.random.choice((0.3, 1.0, 2.0, 5.0)), wake)
 
     def _expel(self) -> None:
-        members = sorted(self.group.heard_at_s)
+        members = self.group.members()
         if members:
             self.note("thrown out of the group while alive")
             self.group.expire(self.random.choice(members))
