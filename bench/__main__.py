@@ -42,6 +42,7 @@ from bench.report import (
 )
 from bench.setting import FULL, QUICK, Setting, Shape, Topic
 from bench.worker import Worker
+from stream.export.texts import METRICS_AGE_BEHIND_MAX_S
 from stream.kafka import EmbeddedKafka, EmbeddedKafkaError
 
 RESULTS = ROOT / "bench" / "results"
@@ -60,7 +61,8 @@ QUESTIONS = {
     "p": "where the worker's time goes (not part of the default)",
 }
 SHORT_TURN_S = 4.0  # several answers of every kind with 10 queues
-LONG_TURN_S = 15.0  # with 1,000 queues: as long as a text of /metrics holds at most
+# With 1,000 queues: each turn has the texts that fall to it.
+LONG_TURN_S = METRICS_AGE_BEHIND_MAX_S
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
 
 
@@ -79,7 +81,7 @@ class Variant:
 
 
 DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
-LONG_DENSE, LONG_MANY = Shape(10, times=4), Shape(1_000, times=6)  # for turns within a run
+LONG_DENSE, LONG_MANY = Shape(10, times=8), Shape(1_000, times=16)  # for turns within a run
 
 
 def _in_turns(disturb: Callable[[Setting, Worker], AbstractContextManager[None]], turn_s: float) -> Run:

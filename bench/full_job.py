@@ -17,7 +17,7 @@ from bench.setting import Setting, Topic
 from bench.turns import Disturbance, Turns, in_turns
 from bench.worker import Worker
 
-TIMEOUT_S = 900.0
+TIMEOUT_S = 1_800.0
 SCRAPE_INTERVAL_S = 1.0
 SCRAPERS = 8
 SLOW_S = 0.05  # between two pieces of an answer

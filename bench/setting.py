@@ -13,7 +13,7 @@ from bench.child import BenchError, Child
 from bench.load import RATE, Load, command
 from stream import clock
 
-PREFILL_TIMEOUT_S = 900.0
+PREFILL_TIMEOUT_S = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from bench.worker import Worker
 from stream import clock
 
 READY_LOOK_S = 0.2
-WARM_UP_TURNS = 2  # a worker that begins from nothing holds more and more at first, and an event costs more
+WARM_UP_S = 30.0  # a worker that begins from nothing holds more and more at first, and an event costs more
 
 Disturbance = Callable[[Worker], AbstractContextManager[None]]
 
@@ -67,7 +67,7 @@ def in_turns(worker: Worker, disturb: Disturbance, turn_s: float) -> Iterator[Tu
         while not worker.is_ready():
             if done.wait(READY_LOOK_S):
                 return
-        done.wait(WARM_UP_TURNS * turn_s)
+        done.wait(WARM_UP_S)
         first_disturbed = False
         while not done.is_set():
             take(disturbed=first_disturbed)
