@@ -158,9 +158,18 @@ class Engine:
     def _recoverer(self, shell: Shell[Any]) -> Callable[[], Coroutine[Any, Any, None]]:
         async def recover() -> None:
             # Faust swallows what is raised here, and would go on without a state
-            await self.guard(self._restore(shell))
+            await self.guard(self._restore_unless_stopping(shell))
 
         return recover
+
+    async def _restore_unless_stopping(self, shell: Shell[Any]) -> None:
+        """Restore; on the way down, where the clients are closed beside this, a state is not needed any more."""
+        try:
+            await self._restore(shell)
+        except Exception as error:
+            if not self.stopping:
+                raise
+            log.debug("stopped while states were read: %s", type(error).__name__)
 
     async def guard(self, work: Awaitable[None]) -> None:
         """Run; end the process on an exception, and let whoever called wait for that end."""
