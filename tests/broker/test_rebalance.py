@@ -318,12 +318,13 @@ def test_a_restart_after_kill_9_with_the_same_instance_id_gets_its_partitions_ba
     """The group knows the dead one for a session longer; the new one takes its place in the same generation."""
     cluster.create_topics()
     cluster.send(calls(0, 60))
-    first, second = two_workers(cluster)
+    long = {"session_timeout_s": 25.0}  # longer than a start takes on a busy machine
+    first, second = two_workers(cluster, **long)
     all_counted(cluster, 60, first, second)
     generation, mine = second.shows()["generation"], first.shows()["partitions"]
 
     first.kill()
-    third = cluster.start(instance_id="one")
+    third = cluster.start(instance_id="one", **long)
     third.wait_ready()
 
     assert (third.shows()["generation"], third.shows()["partitions"]) == (generation, mine)

@@ -33,7 +33,7 @@ def settings_of(options: dict[str, Any]) -> EngineSettings:
         instance_id=options.get("instance_id"),
         publish_interval_s=0.1,
         checkpoint_interval_s=options.get("checkpoint_interval_s", 0.5),
-        session_timeout_s=SESSION_TIMEOUT_S,
+        session_timeout_s=options.get("session_timeout_s", SESSION_TIMEOUT_S),
         stall_timeout_s=options.get("stall_timeout_s", 90.0),
         recovery_timeout_s=options.get("recovery_timeout_s", 120.0),
         stop_on_retention_gap=options.get("on_retention_gap", "stop") == "stop",
