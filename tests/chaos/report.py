@@ -21,7 +21,6 @@ from tests.chaos.faults import (
     ZOMBIE,
 )
 from tests.chaos.run import Account
-from tests.chaos.verdict import LATE_WRITE
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- chaos: figures -->", "<!-- end -->"
@@ -31,7 +30,6 @@ RECORDS = {
     "late": "events later than the grace",
     "rejected": "poison records",
     "future": "of these: dated 2099, or in nanoseconds",
-    LATE_WRITE: "closed intervals that end with an older row, written late by a former owner",
 }
 
 

@@ -44,7 +44,6 @@ WINDOWS: dict[str, tuple[int, ...]] = {
     "service_level_base": (f.SERVICE_LEVEL_BASE,),
 }
 RATIOS = {"service_level": "service_level_ratio", "abandonment": "abandonment_ratio"}
-LATE_WRITE = "late write"
 ROLLING_MS = {"5m": 300_000, "30m": 1_800_000, "1h": 3_600_000}
 
 
@@ -222,33 +221,22 @@ def _windows(verdict: Verdict, result: oracle.Result, queue: str, clock_ms: int,
 
 
 def _intervals(verdict: Verdict, topics: Topics, result: oracle.Result, clock_ms: int) -> None:
-    """Compare the last row of each closed interval, and every row that ever said final.
-
-    What a worker had under way when it lost a queue may be written after what the new owner writes, and Kafka does not
-    refuse it (docs/fault-simulation.md, "Known to be weaker"). An older row after the right one is counted apart; one
-    that says final, or that nothing right came before, is a difference.
-    """
+    """Compare the last row of each closed interval, and every row that ever said final."""
     wanted = {
         (queue, start_ms): oracle.kpis(cell)
         for (queue, start_ms, end_ms), cell in oracle.roll_up(result.cells, INTERVAL_MINUTES, ZONE).items()
         if end_ms <= clock_ms
     }
     empty = oracle.kpis({})
-    rows: dict[tuple[str, int], list[tuple[dict[str, Any], bool]]] = {}
+    last: dict[tuple[str, int], dict[str, Any]] = {}
     for row in topics.intervals:
         key = (row["queue"], oracle.instant(row["start"]))
-        values = {name: value for name, value in row.items() if name not in PLACE}
-        rows.setdefault(key, []).append((values, row["final"]))
-        if row["final"] and values != wanted.get(key, empty):
-            verdict.differences.append(f"an interval that was final, {key}: {values}")
-    for key in sorted({*wanted, *rows}):
+        last[key] = {name: value for name, value in row.items() if name not in PLACE}
+        if row["final"] and last[key] != wanted.get(key, empty):
+            verdict.differences.append(f"an interval that was final, {key}: {last[key]}")
+    for key in sorted({*wanted, *last}):
         verdict.windows += 1
-        right, written = wanted.get(key, empty), rows.get(key, [(empty, False)])
-        last, final = written[-1]
-        if last != right and not final and (right, True) in written:
-            verdict.outcomes[LATE_WRITE] += 1
-        else:
-            verdict.same(f"closed interval {key}", right, last)
+        verdict.same(f"closed interval {key}", wanted.get(key, empty), last.get(key, empty))
 
 
 def _aside(verdict: Verdict, topics: Topics, result: oracle.Result) -> None:
