@@ -168,10 +168,24 @@ SABOTAGES: Final = (
     Sabotage(
         "saved before the publications are delivered",
         "stream/engine/shell.py",
-        "                await self._deliver(records)\n                await all_confirmed(deliveries)\n",
-        "                self.later = asyncio.ensure_future(self._deliver(records))\n"
+        "                await self.deliver(owned, records)\n                await all_confirmed(deliveries)\n",
+        "                self.later = asyncio.ensure_future(self.deliver(owned, records))\n"
         "                await all_confirmed(deliveries)\n",
         (SIMULATION, "tests/engine/test_shell.py"),
+    ),
+    Sabotage(
+        "closed intervals are written past their writer",
+        "stream/engine/board_agent.py",
+        "        await writer.write(records)\n",
+        "        await super().deliver(owned, records)\n",
+        (SIMULATION,),
+    ),
+    Sabotage(
+        "every writer has a transactional id of its own",
+        "stream/engine/fenced.py",
+        "                transactional_id=name,\n",
+        '                transactional_id=f"{name}-{asyncio.get_running_loop().time()}",\n',
+        ("tests/broker/test_fenced.py",),
     ),
     Sabotage(
         "records set aside are not waited for",

@@ -30,6 +30,7 @@ from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import RECORD_BYTES_MAX, CheckpointTable
 from stream.engine.engine_settings import EngineSettings
+from stream.engine.fenced import NoTransactionsError, writer_of
 from stream.engine.holes import NOT_SOUGHT
 from stream.engine.owned import Owned
 from stream.engine.restore import LogBounds, OtherLogError, RestoreError
@@ -59,6 +60,7 @@ class EngineError(Exception):
 TOLD: Final = (
     CheckpointError,
     EngineError,
+    NoTransactionsError,
     PartEndedError,
     RestoreError,
     StateTooLargeError,
@@ -96,7 +98,9 @@ class Engine:
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
         self.calls = CallsShell(settings, self._checkpoints(CALLS_TABLE, CALLS_MAGIC), self._send)
-        self.board = BoardShell(settings, self._checkpoints(BOARD_TABLE, BOARD_MAGIC), self._send)
+        self.board = BoardShell(
+            settings, self._checkpoints(BOARD_TABLE, BOARD_MAGIC), self._send, writer_of(settings)
+        )
         self._shells: tuple[Shell[Any], ...] = (self.calls, self.board)
         self._connect()
 
@@ -247,8 +251,8 @@ class Engine:
             await asyncio.sleep(0)  # heartbeats and HTTP between two large states
         if self.app.consumer_generation_id != generation:
             return  # assigned anew in the meantime; the next recovery calls again
-        shell.drop_all()
-        shell.owned.update(restored)
+        shell.take(restored)
+        self._hand_over(shell.prepare())
         self._spread(shell)
 
     async def _restore_one(self, shell: Shell[Any], tp: TP, found: Found, bounds: LogBounds) -> Owned[Any]:
@@ -301,6 +305,11 @@ class Engine:
         await asyncio.gather(
             *[shell.checkpoint(owned) for shell in self._shells for owned in shell.owned.values()]
         )
+
+    async def close(self) -> None:
+        """Give up what is held besides Faust's own connections; called when Faust has stopped."""
+        for shell in self._shells:
+            await shell.close()
 
     # --- the tasks ------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
 
 from aiokafka.errors import KafkaError as ClientError
+from aiokafka.errors import ProducerFenced
 
 log = logging.getLogger("callgauge")
 
@@ -110,6 +111,8 @@ def unheard(
 
     def handle(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, ProducerFenced):
+            return  # aiokafka keeps it in places that nobody asks; who writes gets it too, and says so
         if error is None or isinstance(error, HARMLESS):
             what = f" ({type(error).__name__})" if error is not None else ""
             log.warning("asyncio: %s%s", context.get("message", "an error without a message"), what)

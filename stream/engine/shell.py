@@ -7,7 +7,7 @@ what raised.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, Protocol
 
 from faust.types import TP
@@ -34,6 +34,10 @@ class Outgoing(NamedTuple):
     key: bytes
     value: bytes
     partition: int | None
+
+
+class TakenOverError(Exception):
+    """Another worker writes for a partition that this one took for its own; the message is the line for the log."""
 
 
 class SourceLog(Protocol):
@@ -81,6 +85,9 @@ class Shell(ABC, Generic[StageT]):
     @abstractmethod
     def outgoing(self, owned: Owned[StageT]) -> list[Outgoing]:
         """Take what is to be published now. Once taken it must be delivered, or the process must end."""
+
+    async def prepare(self) -> None:
+        """Hear that partitions were taken over; nothing to do unless a stage says otherwise."""
 
     def saved(self, owned: Owned[StageT]) -> None:
         """Hear that a checkpoint was confirmed; nothing to do unless a stage says otherwise."""
@@ -130,13 +137,15 @@ class Shell(ABC, Generic[StageT]):
 
     async def publish(self, owned: Owned[StageT]) -> None:
         """Publish what is new and wait for the deliveries, unless the previous ones are under way."""
-        if owned.lock.locked():
-            return
+        if not owned.lock.locked():
+            await self._unless_taken_over(self._publish(owned))
+
+    async def _publish(self, owned: Owned[StageT]) -> None:
         async with owned.lock:
             if owned.unsound:
                 return
             with owned.sound_if_done():
-                await self._deliver(self.outgoing(owned))
+                await self.deliver(owned, self.outgoing(owned))
             owned.published += 1
 
     async def checkpoint(self, owned: Owned[StageT]) -> None:
@@ -146,6 +155,9 @@ class Shell(ABC, Generic[StageT]):
         acknowledged. Taking the publications and encoding the state is one step without an await: no record
         comes in between. Sealing takes as long again, and goes to a thread.
         """
+        await self._unless_taken_over(self._checkpoint(owned))
+
+    async def _checkpoint(self, owned: Owned[StageT]) -> None:
         async with owned.lock:
             if owned.unsound:
                 return
@@ -161,7 +173,7 @@ class Shell(ABC, Generic[StageT]):
                 self.about_to_save(owned)
                 data, seal_s = await asyncio.to_thread(_seal, encoded)
                 owned.dump_s = encode_s + seal_s
-                await self._deliver(records)
+                await self.deliver(owned, records)
                 await all_confirmed(deliveries)
             await self.table.save(owned.place.partition, applied_offset, data, self._send)
             owned.saved_offset = applied_offset
@@ -175,9 +187,20 @@ class Shell(ABC, Generic[StageT]):
     def about_to_save(self, owned: Owned[StageT]) -> None:
         """Note what belongs to the state just dumped; nothing unless a stage says otherwise."""
 
-    async def _deliver(self, records: Sequence[Outgoing]) -> None:
+    async def deliver(self, owned: Owned[StageT], records: Sequence[Outgoing]) -> None:  # noqa: ARG002 - for others
+        """Send what was taken out of the state; return when all of it is confirmed."""
         pending = [await self._send(*record) for record in records]
         await all_confirmed(pending)
+
+    async def _unless_taken_over(self, work: Awaitable[None]) -> None:
+        """Leave to its new owner what another worker has taken over: this one hears of that with its next heartbeat.
+
+        Until then nothing of it is published or saved here. If it never hears of it, the watchdog ends the process.
+        """
+        try:
+            await work
+        except TakenOverError as error:
+            log.warning("%s", error)
 
     # --- coming and going of partitions ---------------------------------------------------------------------
 
@@ -216,12 +239,20 @@ class Shell(ABC, Generic[StageT]):
         self.retention_gaps += 1
         log.error("%s; going on without them", gap_line(owned.place, needed, start))
 
+    def take(self, restored: Mapping[int, Owned[StageT]]) -> None:
+        """Own these from now on, and nothing else."""
+        self.drop_all()
+        self.owned.update(restored)
+
     def drop_all(self) -> None:
         """Forget every partition, so that nothing of it is exported any more."""
         for owned in self.owned.values():
             self.holes += owned.holes.holes
             self.gaps += owned.holes.gaps
         self.owned.clear()
+
+    async def close(self) -> None:
+        """Hear that the process ends; nothing to do unless a stage says otherwise."""
 
     def hole_counts(self) -> tuple[int, int]:
         """Return holes and gaps since the process began."""

@@ -152,6 +152,7 @@ async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: flo
                 log.critical("could not stop within %g s: leaving without a checkpoint", timeout_s)
             os._exit(EXIT_FAILED)  # Faust's thread would keep the process alive
         stopping.result()
+        await engine.close()
     except Exception as error:  # noqa: BLE001 - the process ends either way
         engine.fail(error)
         return False

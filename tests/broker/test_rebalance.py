@@ -20,6 +20,7 @@ from tests.broker.conftest import Cluster, Worker, wait_until
 pytestmark = [pytest.mark.broker, pytest.mark.alone]
 
 Calls = Callable[[int, int], list[tuple[int, bytes, bytes]]]
+OUTLASTS_A_START: dict[str, Any] = {"session_timeout_s": 25.0}  # of a worker, on a busy machine
 
 
 def ready_with(worker: Worker, queued: int) -> dict[str, Any]:
@@ -103,13 +104,13 @@ def test_a_rolling_restart_leaves_the_partitions_of_the_others_alone(cluster: Cl
     """With instance ids the group does not even notice: no new generation, no assignment, the same partitions."""
     cluster.create_topics()
     cluster.send(calls(0, 60))
-    first, second = two_workers(cluster)
+    first, second = two_workers(cluster, **OUTLASTS_A_START)
     all_counted(cluster, 60, first, second)
     kept, restarted = first.shows(), second.shows()
 
     assert second.stop() == 0, second.log()
     cluster.send(calls(60, 90))
-    third = cluster.start(instance_id="two")
+    third = cluster.start(instance_id="two", **OUTLASTS_A_START)
     all_counted(cluster, 90, first, third)
 
     for name in ("generation", "assignments", "partitions", "shards"):
@@ -318,13 +319,12 @@ def test_a_restart_after_kill_9_with_the_same_instance_id_gets_its_partitions_ba
     """The group knows the dead one for a session longer; the new one takes its place in the same generation."""
     cluster.create_topics()
     cluster.send(calls(0, 60))
-    long = {"session_timeout_s": 25.0}  # longer than a start takes on a busy machine
-    first, second = two_workers(cluster, **long)
+    first, second = two_workers(cluster, **OUTLASTS_A_START)
     all_counted(cluster, 60, first, second)
     generation, mine = second.shows()["generation"], first.shows()["partitions"]
 
     first.kill()
-    third = cluster.start(instance_id="one", **long)
+    third = cluster.start(instance_id="one", **OUTLASTS_A_START)
     third.wait_ready()
 
     assert (third.shows()["generation"], third.shows()["partitions"]) == (generation, mine)

@@ -6,16 +6,20 @@ The order of things at a rebalance is that of faust.md and of Faust 0.15.3: hand
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
 from stream.engine.batching import Batch, Consumer
 from stream.engine.checkpoints import Tail
 from stream.engine.membership import NO_ERROR, Membership
+from stream.engine.owned import all_confirmed
 from stream.engine.restore import LogBounds
-from tests.simulation.topics import Log, Record, Sending
+from stream.engine.shell import Outgoing, TakenOverError
+from tests.simulation.topics import Log, Record, Right, Sending
 
 if TYPE_CHECKING:
     from tests.simulation.world import Process
@@ -127,20 +131,80 @@ class Producer:
         self, topic: str, key: Any, value: Any, partition: int | None, _: Any, headers: Any
     ) -> "asyncio.Future[Any]":
         """Send; the result ends with the delivery."""
-        process, world = self._process, self._process.world
-        step = world.step_of(topic)
+        return await send(self._process, topic, key, value, partition, headers)
+
+
+async def send(
+    process: "Process",
+    topic: str,
+    key: Any,
+    value: Any,
+    partition: int | None,
+    headers: Any = (),
+    right: Right | None = None,
+) -> "asyncio.Future[Any]":
+    """Hand a record to the broker; the result ends with its delivery."""
+    world, step = process.world, process.world.step_of(topic)
+    world.passes(process, f"{step}: before it is sent")
+    if world.happens(world.weather.slow_send, "producer's buffer full"):
+        await asyncio.sleep(world.random.uniform(0.01, 1.0))
         world.passes(process, f"{step}: before it is sent")
-        if world.happens(world.weather.slow_send, "producer's buffer full"):
-            await asyncio.sleep(world.random.uniform(0.01, 1.0))
-            world.passes(process, f"{step}: before it is sent")
-        if partition is None:
-            partition = world.broker.partition_of(topic, key)
-        future = process.loop.create_future()
-        world.broker.produce(
-            Sending(process, topic, partition, key, value, headers, future, step, world.now_s)
-        )
-        world.passes(process, f"{step}: sent")
-        return future
+    if partition is None:
+        partition = world.broker.partition_of(topic, key)
+    future = process.loop.create_future()
+    world.broker.produce(
+        Sending(process, topic, partition, key, value, headers, future, step, world.now_s, right)
+    )
+    world.passes(process, f"{step}: sent")
+    return future
+
+
+def writer_of(process: "Process") -> Callable[[int], "IntervalWriter"]:
+    """Return what makes the writer of a shard."""
+    return lambda shard: IntervalWriter(process, f"intervals of {shard}")
+
+
+class IntervalWriter:
+    """Writes in a transaction: whoever opens last may write, and nobody else."""
+
+    def __init__(self, process: "Process", name: str) -> None:
+        self._process, self._name = process, name
+        self._right = process.loop.create_future()  # None: closed before it was open
+        self._closed = False
+
+    async def open(self) -> None:
+        """Take the right over, some time after asking for it."""
+        await asyncio.sleep(self._process.world.random.uniform(0.0, 0.1))
+        if not self._right.done():
+            self._right.set_result(self._process.world.broker.next_right(self._name))
+
+    async def write(self, records: list[Outgoing]) -> None:
+        """Write rows, and end the transaction."""
+        if not records:
+            return
+        process, world = self._process, self._process.world
+        right = await self._right
+        if self._closed or right is None:
+            raise TakenOverError(f"{self._name}: given away")
+        try:
+            await all_confirmed(
+                [
+                    await send(process, record.topic, record.key, record.value, record.partition, right=right)
+                    for record in records
+                ]
+            )
+            await asyncio.sleep(world.random.uniform(0.001, 0.02))
+            ended = world.broker.holds(right)
+        except ProducerFenced:
+            ended = False
+        if not ended:
+            raise TakenOverError(f"{self._name}: taken over")
+
+    async def close(self) -> None:
+        """Write nothing more."""
+        self._closed = True
+        if not self._right.done():
+            self._right.set_result(None)
 
 
 class Event:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from aiokafka.errors import KafkaTimeoutError
+from aiokafka.errors import KafkaTimeoutError, ProducerFenced
 
 if TYPE_CHECKING:
     import asyncio
@@ -60,6 +60,13 @@ class Log:
         return removed
 
 
+class Right(NamedTuple):
+    """In whose name a record is sent, a transactional id, and which of its owners that was."""
+
+    name: str
+    epoch: int
+
+
 @dataclass(eq=False)
 class Sending:
     """A record on its way."""
@@ -73,6 +80,7 @@ class Sending:
     confirmation: "asyncio.Future[Any]"
     step: str  # what it is a part of, for the crash points
     sent_at_s: float
+    right: "Right | None" = None
     lost: bool = False
 
 
@@ -92,6 +100,16 @@ class Broker:
         self.logs = {topic: [Log() for _ in range(count)] for topic, count in partitions.items()}
         self._channels: dict[tuple[int, str, int], deque[Sending]] = defaultdict(deque)
         self._free_at_s: dict[tuple[int, str, int], float] = defaultdict(float)
+        self._epochs: dict[str, int] = defaultdict(int)
+
+    def next_right(self, name: str) -> Right:
+        """Let somebody write in a name; whoever did so before has lost that right."""
+        self._epochs[name] += 1
+        return Right(name, self._epochs[name])
+
+    def holds(self, right: Right) -> bool:
+        """Say whether nobody has taken a right over."""
+        return self._epochs[right.name] == right.epoch
 
     def partition_of(self, topic: str, key: bytes | None) -> int:
         """Choose a partition by key."""
@@ -128,6 +146,10 @@ class Broker:
         sending = self._channels[channel].popleft()
         if sending.lost:
             return
+        if sending.right is not None and not self.holds(sending.right):
+            world.note("write of a former owner refused")
+            self._tell(sending, ProducerFenced())
+            return
         if world.happens(weather.failed_delivery, "delivery failed"):
             self._tell(sending, KafkaTimeoutError())
             return
@@ -142,7 +164,7 @@ class Broker:
         log = self.logs[sending.topic][sending.partition]
         offset = log.append(world.wall_ms(), sending.key, sending.value, sending.headers)
         world.trace("write", sending.topic, sending.partition, offset, crc32(sending.value or b""))
-        world.wrote(sending.process, sending.topic, sending.partition)
+        world.wrote(sending.topic, sending.partition)
         if world.happens(world.weather.unknown_delivery, "delivery written, and not confirmed"):
             self._tell(sending, KafkaTimeoutError())
         else:

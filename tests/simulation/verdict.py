@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Process, World
 
 LOOKED_AT = 100  # records at the end of a checkpoint topic: several checkpoints in chunks
-LATE_WRITES = "closed interval overwritten by a late write"
 SET_ASIDE = {oracle.BAD, oracle.NO_KEY, oracle.KEY_MISMATCH, oracle.FUTURE}
 
 
@@ -36,25 +35,23 @@ class Auditor:
         calls, board = world.changelogs
         self._shells: dict[str, Any] = {
             calls: CallsShell(settings, CheckpointTable(calls, CALLS_MAGIC, read), send),
-            board: BoardShell(settings, CheckpointTable(board, BOARD_MAGIC, read), send),
+            board: BoardShell(settings, CheckpointTable(board, BOARD_MAGIC, read), send, cast("Any", None)),
         }
         self._magics = {calls: CALLS_MAGIC, board: BOARD_MAGIC}
         self._written: dict[tuple[str, int], deque[LogRecord]] = defaultdict(lambda: deque(maxlen=LOOKED_AT))
         self._durable: dict[tuple[str, int], int] = defaultdict(lambda: -1)
         self._seen: dict[tuple[int, int, str], tuple[Any, ...]] = {}
-        self.closed: list[
-            tuple[dict[str, Any], bool]
-        ] = []  # rows, and whether the writer owned the queue then
+        self.closed: list[dict[str, Any]] = []
 
     # --- I4: what is committed is saved ---------------------------------------------------------------------
 
-    def wrote(self, process: "Process", topic: str, partition: int) -> None:
+    def wrote(self, topic: str, partition: int) -> None:
         """Note how far a process gets that starts from what was written, while the disk keeps it.
 
         What the disk spoils afterwards, be it between a chunk and its head, no worker can know when it commits.
         """
         if topic == self._world.settings.topics.intervals:
-            self._closed(process)
+            self._closed()
         shell = self._shells.get(topic)
         if shell is None:
             return
@@ -68,13 +65,12 @@ class Auditor:
         place = (shell.topic, partition)
         self._durable[place] = max(self._durable[place], applied)
 
-    def _closed(self, process: "Process") -> None:
+    def _closed(self) -> None:
         """Keep a closed interval: compaction will not."""
         world = self._world
-        row = json.loads(world.broker.logs[world.settings.topics.intervals][0].records[-1].value or b"")
-        _, shards = world.group.assigned.get(process.number, ([], []))
-        member = process.app.consumer_generation_id == world.group.generation
-        self.closed.append((row, member and shard_of(row["queue"], world.shards) in shards))
+        self.closed.append(
+            json.loads(world.broker.logs[world.settings.topics.intervals][0].records[-1].value or b"")
+        )
 
     def committed(self, offsets: dict[Any, int]) -> None:
         """Refuse a commit of what no checkpoint in the log covers."""
@@ -309,12 +305,7 @@ def without_longest(cell: Any) -> dict[int, int]:
 
 
 def _intervals(world: "World", result: oracle.Result) -> None:
-    """Compare the closed intervals: all final ones, and the last row of each.
-
-    What a worker had under way when it lost a queue may be written after what the new owner writes. Kafka does not
-    refuse it, and the topic may then end with an older row. That is counted, what the owner wrote last is compared
-    instead, and nothing is forgiven where it says final.
-    """
+    """Compare the closed intervals: every row that says final, and the last row of each."""
     rules = world.traffic.rules
     shards = {
         shard: owned.stage
@@ -329,21 +320,13 @@ def _intervals(world: "World", result: oracle.Result) -> None:
         if clock_ms is not None and end_ms <= clock_ms:
             wanted[queue, start_ms] = oracle.kpis(cell) | {"final": end_ms <= stage.final_before_ms()}
     last: dict[tuple[str, int], dict[str, Any]] = {}
-    rightful: dict[tuple[str, int], dict[str, Any]] = {}
-    for row, by_owner in world.auditor.closed:
+    for row in world.auditor.closed:
         key = (row["queue"], oracle.instant(row["start"]))
         values = {name: value for name, value in row.items() if name not in PLACE} | {"final": row["final"]}
         if row["final"]:
             assert values == wanted.get(key, NO_COUNTS | {"final": True}), f"I2: a final interval of {key}"
         last[key] = values
-        if by_owner:
-            rightful[key] = values
-    settled = {
-        key: values if values == wanted.get(key) else rightful.get(key, values)
-        for key, values in last.items()
-    }
-    world.counts[LATE_WRITES] += sum(last[key] != values for key, values in settled.items())
-    assert _with_counts(wanted) == _with_counts(settled), "I2: closed intervals"
+    assert _with_counts(wanted) == _with_counts(last), "I2: closed intervals"
 
 
 def _with_counts(rows: dict[tuple[str, int], dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:

@@ -31,7 +31,7 @@ from stream.engine.engine_settings import EngineSettings
 from stream.engine.last_resort import unheard
 from stream.engine.topics import BOARD_TABLE, CALLS_TABLE, changelog_name
 from tests.simulation import traffic, verdict, weather
-from tests.simulation.faust_part import App, Stream, be_a_member, commit_for_ever, tail_reader
+from tests.simulation.faust_part import App, Stream, be_a_member, commit_for_ever, tail_reader, writer_of
 from tests.simulation.group import SESSION_TIMEOUT_S, Group
 from tests.simulation.loop import KilledError, ProcessLoop, running
 from tests.simulation.topics import Broker
@@ -103,6 +103,7 @@ FAULTS = (
     "topic compacted",
     "worker joined",
     "worker left",
+    "write of a former owner refused",
     "zombie woke up",
 )
 
@@ -311,9 +312,9 @@ class World:
         """Name what a record for a topic is a part of."""
         return self._steps_of[topic]
 
-    def wrote(self, process: Process, topic: str, partition: int) -> None:
+    def wrote(self, topic: str, partition: int) -> None:
         """Hear that a record is in a log."""
-        self.auditor.wrote(process, topic, partition)
+        self.auditor.wrote(topic, partition)
 
     def committed(self, offsets: dict[Any, int]) -> None:
         """Hear of a commit that the coordinator took."""
@@ -568,20 +569,21 @@ class World:
     def _simulated(self) -> Iterator[None]:
         """Put our clock and our Faust in their places."""
         engine, clock = stream.engine.engine, stream.clock
-        real_app, real_reader, real_time = engine.make_app, engine.tail_reader, clock.time
+        real = engine.make_app, engine.tail_reader, engine.writer_of, clock.time
         fake = SimpleNamespace(time_ns=lambda: self.wall_ms() * 1_000_000, monotonic=lambda: self.now_s)
         handler = _Listener(self.said)
         log = logging.getLogger("callgauge")
         level, propagate = log.level, log.propagate
         engine.make_app, clock.time = self._make_app, fake  # type: ignore[assignment]
         engine.tail_reader = lambda _: tail_reader(self._acting)  # type: ignore[assignment, arg-type]
+        engine.writer_of = lambda _: writer_of(self._acting)  # type: ignore[assignment, arg-type]
         log.addHandler(handler)
         log.setLevel(logging.DEBUG)
         log.propagate = False
         try:
             yield
         finally:
-            engine.make_app, engine.tail_reader, clock.time = real_app, real_reader, real_time
+            engine.make_app, engine.tail_reader, engine.writer_of, clock.time = real
             log.removeHandler(handler)
             log.setLevel(level)
             log.propagate = propagate
