@@ -174,6 +174,13 @@ SABOTAGES: Final = (
         (SIMULATION, "tests/engine/test_shell.py"),
     ),
     Sabotage(
+        "a late event that closes nothing keeps a call in mind",
+        "stream/core/call.py",
+        "            if call.phase == IDLE:\n                return  # what came",
+        "            if call.phase == OFFERED:\n                return  # what came",
+        ("tests/core/test_call.py",),
+    ),
+    Sabotage(
         "closed intervals are written past their writer",
         "stream/engine/board_agent.py",
         "        await writer.write(records)\n",

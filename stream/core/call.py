@@ -106,7 +106,10 @@ class Call(msgspec.Struct, gc=False, eq=False):
     offered: bool = False
     ids: list[str] | set[str] | tuple[()] = ()
     over: list[Conversation] | tuple[()] = ()  # ended, waiting for their wrap-up
-    age_at_ms: int = NEVER  # the first moment at which something open gets too old
+    age_at_ms: int = (
+        NEVER  # the first moment at which something open gets too old; of one that rests: is forgotten
+    )
+    forgotten_at_ms: int = NEVER
     offer_at_ms: int = NEVER
     offer_ledger: Ledger = _NOTHING
     offer_rule: QueueRule = _NOTHING
@@ -123,6 +126,7 @@ class Call(msgspec.Struct, gc=False, eq=False):
         self.offered = False
         self.ids = ()
         self.over = ()
+        self.forgotten_at_ms = self.age_at_ms
         self.age_at_ms = NEVER
         self.offer_at_ms = NEVER
         self.visit_at_ms = NEVER
@@ -166,9 +170,8 @@ class Call(msgspec.Struct, gc=False, eq=False):
 
         An event up to one grace after that still belongs to it, and may itself arrive one grace late.
         """
-        forgotten = self.age_at_ms == NEVER  # then one grace has gone by
-        quiet_at_ms = self.last_at_ms - self.ages.grace_ms if forgotten else self.last_at_ms
-        return quiet_at_ms + self.ages.grace_ms + max(grace_ms, self.ages.grace_ms)
+        forgotten_at_ms = self.forgotten_at_ms if self.age_at_ms == NEVER else self.age_at_ms
+        return forgotten_at_ms + max(grace_ms, self.ages.grace_ms)
 
 
 class Machine:
@@ -206,6 +209,8 @@ class Machine:
         call.last_at_ms = at_ms
         book = self.book
         if kind >= LATE_WAIT:
+            if call.phase == IDLE:
+                return  # what came before it in the end has left nothing to close: it is no event of the call
             TRANSITIONS[call.phase][kind](self, call, at_ms, event, ledger, rule)
         else:
             event_id = event.event_id

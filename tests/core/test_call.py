@@ -232,6 +232,23 @@ def test_a_late_event_closes_nothing_once_it_turns_out_what_was_open_then():
     assert (stage.now()["b"], stage.tally().late) == ((1, 0, 15_000), 1)
 
 
+def test_a_late_event_that_closes_nothing_in_the_end_does_not_keep_the_call_in_mind():
+    """It is no event of the call: what rests since 12 is forgotten after 22, not one grace after the late one came.
+
+    0 offered, 1 queued a     2 late: abandoned a (arrives at 20)      12 abandoned a, out of order      25 offered a
+    """
+    stage = folded(
+        "0 offered a", "1 queued a", "20 hold call=t", "2 abandoned a", "12 abandoned a", "25 offered a"
+    )
+
+    assert totals(stage, "a", (f.OFFERED, f.QUEUED, f.ABANDONED, f.EXPIRED_WAITING)) == {
+        "OFFERED": 2,
+        "QUEUED": 1,
+        "ABANDONED": 1,
+    }
+    assert stage.tally().duplicate == 0
+
+
 # --- the order at one instant -----------------------------------------------------------------------------------------
 
 IN_ORDER = (
