@@ -41,7 +41,7 @@ class Standing(NamedTuple):
     lag: float | None  # records of its topic; None while it has no partition
 
 
-class _Head(msgspec.Struct, array_like=True):
+class Head(msgspec.Struct, array_like=True):
     """The beginning of a publication."""
 
     version: int
@@ -95,16 +95,20 @@ class Worker(Child):
         """Wait until the publications, which need no checkpoint, have reached the end."""
 
         def published() -> bool:
-            heads = asyncio.run(_publications(self._setting.servers, f"{self.group}-cells"))
+            heads = self.publications()
             reached = {head.partition: head.applied_offset + 1 for _, head in heads}
             return sum(reached.values()) >= ends
 
         self.watch_until_ready()
         self.watch(published, timeout_s, every_s=PUBLISHED_LOOK_S)
 
+    def publications(self) -> list[tuple[float, Head]]:
+        """Return the heads of all publications so far, with their times in ms."""
+        return asyncio.run(_publications(self._setting.servers, f"{self.group}-cells"))
+
     def progress(self, ends: int) -> list[Sample]:
         """Return events applied over time, up to the last publication before the end was reached."""
-        heads = asyncio.run(_publications(self._setting.servers, f"{self.group}-cells"))
+        heads = self.publications()
         by_partition: dict[int, list[Sample]] = {}
         for at_ms, head in heads:
             by_partition.setdefault(head.partition, []).append(Sample(at_ms, head.applied_offset + 1))
@@ -181,12 +185,12 @@ class Worker(Child):
         self.watch(current, timeout_s, every_s=0.5)
 
 
-async def _publications(servers: str, cells_topic: str) -> list[tuple[float, _Head]]:
+async def _publications(servers: str, cells_topic: str) -> list[tuple[float, Head]]:
     """Read the first shard: every publication goes to all shards with the same head."""
     consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
     tp = aiokafka.TopicPartition(cells_topic, 0)
-    decode = msgspec.msgpack.Decoder(_Head).decode
-    found: list[tuple[float, _Head]] = []
+    decode = msgspec.msgpack.Decoder(Head).decode
+    found: list[tuple[float, Head]] = []
     await consumer.start()
     try:
         consumer.assign([tp])
