@@ -18,7 +18,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench import bare, breakdown, faust_per_event, full_job, latency, outage, pages, replay, restart, scrape
+from bench import (
+    bare,
+    breakdown,
+    faust_per_event,
+    full_job,
+    latency,
+    outage,
+    pages,
+    replay,
+    restart,
+    saving,
+    scrape,
+)
 from bench.child import ROOT, BenchError
 from bench.figures import Throughput, percentile
 from bench.full_job import Disturbed, FullJob
@@ -29,10 +41,10 @@ from bench.report import (
     FULL_10,
     FULL_1000,
     REPLAY,
+    SAVED_10,
     SCRAPED_10,
     SCRAPED_1000,
     SPARSE_10,
-    UNSAVED_10,
     WATCHED_10,
     Bound,
     Number,
@@ -42,6 +54,7 @@ from bench.report import (
 )
 from bench.setting import FULL, QUICK, Setting, Shape, Topic
 from bench.worker import Worker
+from stream.engine.engine_settings import EngineSettings
 from stream.export.texts import METRICS_AGE_BEHIND_MAX_S
 from stream.kafka import EmbeddedKafka, EmbeddedKafkaError
 
@@ -61,6 +74,7 @@ QUESTIONS = {
     "p": "where the worker's time goes (not part of the default)",
 }
 SHORT_TURN_S = 4.0  # several answers of every kind with 10 queues
+SAVING_TURN_S = 2 * EngineSettings().checkpoint_interval_s  # two rounds of all partitions
 # With 1,000 queues: each turn has the texts that fall to it.
 LONG_TURN_S = METRICS_AGE_BEHIND_MAX_S
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
@@ -91,14 +105,19 @@ def _in_turns(disturb: Callable[[Setting, Worker], AbstractContextManager[None]]
     return run
 
 
+def _saving_in_turns(setting: Setting, topic: Topic) -> FullJob:
+    by = Disturbed(saving.saving, SAVING_TURN_S, "bench.saving", saves=False)
+    return full_job.run(setting, topic, disturbed=by)
+
+
 VARIANTS = (
     Variant(BARE, "a", DENSE, bare.run),
-    Variant(FULL_10, "cdkr", DENSE, full_job.run),
-    Variant(UNSAVED_10, "k", DENSE, lambda setting, topic: full_job.run(setting, topic, saved=False)),
+    Variant(FULL_10, "cdr", DENSE, full_job.run),
     Variant(REPLAY, "r", DENSE, replay.run),
     Variant(SPARSE_10, "d", SPARSE, full_job.run),
     Variant(FULL_1000, "d", MANY, full_job.run),
     Variant(FAUST, "b", DENSE, faust_per_event.run, rounds_max=2),
+    Variant(SAVED_10, "k", LONG_DENSE, _saving_in_turns, rounds_max=1),
     Variant(SCRAPED_10, "f", LONG_DENSE, _in_turns(full_job.scraping, SHORT_TURN_S), rounds_max=1),
     Variant(SCRAPED_1000, "f", LONG_MANY, _in_turns(full_job.scraping, LONG_TURN_S), rounds_max=1),
     Variant(WATCHED_10, "h", LONG_DENSE, _in_turns(pages.open_pages, SHORT_TURN_S), rounds_max=1),

@@ -3,7 +3,7 @@
 The real worker, from nothing, over the whole topic: decode, the full fold, both stages, publications,
 checkpoints. From the first publication with events to the last one before the end; every run is checked to
 have counted every event. What may disturb it is there in every other turn of a run: eight that ask for /metrics every
-second, half of them slow to read it, or 200 open wall pages. Unsaved: no checkpoint falls into the run.
+second, half of them slow to read it, 200 open wall pages, or its own checkpoints.
 """
 
 import contextlib
@@ -21,11 +21,6 @@ TIMEOUT_S = 1_800.0
 SCRAPE_INTERVAL_S = 1.0
 SCRAPERS = 8
 SLOW_S = 0.05  # between two pieces of an answer
-# The longest interval that can be configured: longer than a run.
-UNSAVED = """
-[worker]
-checkpoint_interval = "5m"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +36,18 @@ class FullJob:
 
 @dataclass(frozen=True, slots=True)
 class Disturbed:
-    """By what, and for how long at a time."""
+    """By what, for how long at a time, and which module is the worker that can be disturbed so."""
 
     by: Disturbance
     turn_s: float
+    module: str = "stream"
+    saves: bool = True  # whether it writes checkpoints of its own accord
 
 
-def run(setting: Setting, topic: Topic, *, disturbed: Disturbed | None = None, saved: bool = True) -> FullJob:
+def run(setting: Setting, topic: Topic, *, disturbed: Disturbed | None = None) -> FullJob:
     """Measure one pass over the topic."""
-    with Worker(setting, topic.name, settings="" if saved else UNSAVED) as worker:
+    saved = disturbed is None or disturbed.saves
+    with Worker(setting, topic.name, module=disturbed.module if disturbed else "stream") as worker:
         with (
             in_turns(worker, disturbed.by, disturbed.turn_s)
             if disturbed

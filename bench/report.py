@@ -12,7 +12,7 @@ FULL_10, FULL_1000 = "full job, 10 queues", "full job, 1,000 queues"
 SPARSE_10 = f"{FULL_10}, 1 event/s a queue"
 REPLAY = "replay"
 SCRAPED_10, SCRAPED_1000 = f"{FULL_10}, scraped", f"{FULL_1000}, scraped"
-UNSAVED_10 = f"{FULL_10}, no checkpoints"
+SAVED_10 = f"{FULL_10}, checkpoints"
 WATCHED_10 = f"{FULL_10}, 200 pages open"
 
 
@@ -57,9 +57,9 @@ def disturbed_turns(variant: str) -> str:
     return f"{variant}: turns with"
 
 
-def _in_turns(what: str, queues: int, variant: str) -> tuple[Comparison, Comparison]:
+def _in_turns(what: str, queues: int, variant: str, at_most: float = 1.05) -> tuple[Comparison, Comparison]:
     quiet, disturbed = undisturbed(variant), disturbed_turns(variant)
-    what, bound = f"of an event, {what} / none, {queues:,} queues", Bound(at_most=1.05)
+    what, bound = f"of an event, {what} / none, {queues:,} queues", Bound(at_most=at_most)
     return (
         Comparison(f"time {what}", quiet, disturbed, False, bound),
         Comparison(f"CPU {what}", quiet, disturbed, True, bound),
@@ -81,8 +81,7 @@ COMPARISONS = (
         Bound(at_most=1.3),
     ),
     Comparison("time of an event, 1,000 / 10 queues", FULL_10, FULL_1000, False, Bound(at_most=1.3)),
-    Comparison("time of an event, checkpoints / none", UNSAVED_10, FULL_10, False, Bound(at_most=1.1)),
-    Comparison("CPU of an event, checkpoints / none", UNSAVED_10, FULL_10, True, Bound(at_most=1.1)),
+    *_in_turns("checkpoints", 10, SAVED_10, 1.1),
     *_in_turns("8 scrapers", 10, SCRAPED_10),
     *_in_turns("8 scrapers", 1_000, SCRAPED_1000),
     *_in_turns("200 pages open", 10, WATCHED_10),
