@@ -10,6 +10,9 @@ of control records are left out, and so is what lies before the position (a batc
 beginning wherever in it the position is); the position goes to the end of each batch even where compaction
 took its last records. Who needs more gets aiokafka's own: transactions that were aborted (``read_committed``) and
 ``max_poll_records``, which stops in the middle of a batch.
+
+Nothing here may be left to the garbage collector. It knows neither how large a fetch is, nor does it look often
+(``stream.garbage``): 700 MB of fetches that were long counted have been waiting for it.
 """
 
 from collections import OrderedDict
@@ -29,10 +32,15 @@ class RawRecords:
         self._batches = stock._records  # noqa: SLF001
         self._check_crcs = stock._check_crcs  # noqa: SLF001
         self.next_fetch_offset: int = stock.next_fetch_offset
-        self._iterator = chain.from_iterable(self._unpack())
+        self._iterator: Iterator[Any] | None = None
+        # It and its generator, which never begins, hold each other, and with them the bytes of the fetch.
+        stock._records_iterator = None  # noqa: SLF001
 
     def __iter__(self) -> Iterator[Any]:
         """Return the records; always the same iterator, as the original is one."""
+        if self._iterator is None:
+            # not before: the generator holds us until its end, and what is dropped unread has none
+            self._iterator = chain.from_iterable(self._unpack())
         return self._iterator
 
     def _unpack(self) -> Iterator[list[Any]]:

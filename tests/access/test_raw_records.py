@@ -1,6 +1,9 @@
 """The parser's records against aiokafka's own, on bytes as a broker sends them."""
 
+import gc
 import struct
+import weakref
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,6 +124,40 @@ def test_a_seek_in_between_leaves_nothing_to_hand_over():
     state.position = 2
     assert fetched[TP].getall() == []
     assert state.position == 2
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Let nothing be freed but by counting references."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("fate", ["read", "sought", "dropped", "corrupt"])
+def test_what_was_fetched_is_freed_without_the_collector(fate):
+    """Neither aiokafka's records nor ours, which hold a megabyte of the log, wait for it."""
+    data = bytearray(batch(0, [0, 1, 2]))
+    if fate == "corrupt":
+        data[-2] ^= 0xFF
+    fetched, state = fetcher_of(b"", 0, raw=True)
+    stock = PartitionRecords(TP, MemoryRecords(bytes(data)), [], 0, None, None, True, READ_UNCOMMITTED)
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    fetched[TP] = FetchResult(TP, assignment=assignment, partition_records=stock, backoff=0)
+    held = [weakref.ref(stock), weakref.ref(fetched[TP]._partition_records)]
+    del stock
+    if fate == "sought":
+        state.position = 2
+    if fate == "corrupt":
+        with pytest.raises(CorruptRecordException):
+            fetched[TP].getall()
+    if fate != "dropped":
+        fetched[TP].getall()
+
+    del fetched[TP]
+    assert [ref() for ref in held] == [None, None]
 
 
 @pytest.mark.parametrize(
