@@ -74,7 +74,7 @@ QUESTIONS = {
     "p": "where the worker's time goes (not part of the default)",
 }
 SHORT_TURN_S = 4.0  # several answers of every kind with 10 queues
-SAVING_TURN_S = 2 * EngineSettings().checkpoint_interval_s  # two rounds of all partitions
+SAVING_TURN_S = EngineSettings().checkpoint_interval_s  # one checkpoint of each partition
 # With 1,000 queues: each turn has the texts that fall to it.
 LONG_TURN_S = METRICS_AGE_BEHIND_MAX_S
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
