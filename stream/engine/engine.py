@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 from aiokafka.errors import KafkaError as ClientError
+from faust.exceptions import ProducerSendError
 from faust.types import TP
 
 from stream.clock import monotonic_s, wall_ms
@@ -213,7 +214,12 @@ class Engine:
         partition: int | None,
         headers: list[tuple[str, bytes]] | None = None,
     ) -> Awaitable[Any]:
-        future: Awaitable[Any] = await self.app.producer.send(topic, key, value, partition, None, headers)
+        try:
+            future: Awaitable[Any] = await self.app.producer.send(topic, key, value, partition, None, headers)
+        except ProducerSendError as error:
+            if isinstance(error.__cause__, ClientError):
+                raise error.__cause__ from None  # Kafka's failure, and no bug
+            raise
         return future
 
     # --- assignments ----------------------------------------------------------------------------------------
