@@ -85,7 +85,9 @@ def test_partitions_without_events_do_not_keep_the_board_from_its_clock(cluster)
     shown = worker.wait_for("the clock has moved", lambda shown: shown["clock_ms"] > clock_ms)
 
     assert shown["totals"] == {}
-    assert set(shown["lag"].values()) == {0}
+    # Not of the cells: the publications that keep the clock going may have been written and not read at that moment.
+    of_events = [lag for place, lag in shown["lag"].items() if place.startswith(f"{cluster.prefix}-events")]
+    assert of_events == [0, 0, 0]
     assert worker.stop() == 0, worker.log()
 
 
