@@ -59,14 +59,13 @@ class Worker(Child):
         *,
         group: str | None = None,
         module: str = "stream",
-        settings: str = "",
     ) -> None:
         self.group = group or setting.fresh("worker")
         self._setting = setting
         self._topic = events_topic
         name = setting.fresh(self.group)
         config = setting.folder / f"{name}.toml"
-        config.write_text(_configuration(setting, events_topic, self.group) + settings)
+        config.write_text(_configuration(setting, events_topic, self.group))
         super().__init__(python(module, "worker", "--config", config), setting.folder, name)
 
     # --- how far --------------------------------------------------------------------------------------------
