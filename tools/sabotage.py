@@ -393,6 +393,13 @@ SABOTAGES: Final = (
         "            while True:\n",
         ("tests/export/test_stream.py::test_nobody_asks_for_snapshots_when_nobody_listens",),
     ),
+    Sabotage(
+        "who publishes next does not wait for its turn",
+        "stream/engine/in_turn.py",
+        "        async with self._turns[topic, partition]:  # asyncio's locks are fair\n",
+        "        if True:\n",
+        ("tests/broker/test_in_turn.py",),
+    ),
 )
 
 

@@ -16,6 +16,10 @@ FETCH_BYTES_MAX: Final = (
 BATCHES_BUFFERED: Final = 16  # about 5,000 records each
 REQUEST_TIMEOUT_S: Final = 30.0
 HEARTBEAT_S_MAX: Final = 3.0  # Kafka's own default
+# One batch of a partition is under way at a time, and on a busy loop each way to Kafka and back takes a second or two:
+# what all source partitions publish together should fit (aiokafka's default of 16 KiB holds no publication of 1,000
+# queues). Half of what a topic takes by Kafka's default.
+BATCH_BYTES_MAX: Final = 512 * 1024
 DELIVERY_TIMEOUT_S: Final = 60.0  # a broker that restarts is back within it; then the process ends
 
 
@@ -63,6 +67,7 @@ def make_app(settings: EngineSettings, engine: Any) -> App:
         "producer_linger": 0.005,  # 0 makes a request for nearly every record; more only delays
         "producer_request_timeout": DELIVERY_TIMEOUT_S,  # the default of 20 minutes would hide a dead Kafka
         "producer_max_request_size": MESSAGE_BYTES_MAX,
+        "producer_max_batch_size": BATCH_BYTES_MAX,
         # Whoever reads the dead letters may lack the codec; the cells' topic compresses by itself.
         "producer_compression_type": None,
         "producer_threaded": False,  # slower, and its shutdown is broken

@@ -33,6 +33,7 @@ from stream.engine.checkpoints import RECORD_BYTES_MAX, CheckpointTable
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.fenced import NoTransactionsError, writer_of
 from stream.engine.holes import NOT_SOUGHT
+from stream.engine.in_turn import InTurn
 from stream.engine.owned import Owned
 from stream.engine.restore import LogBounds, OtherLogError, RestoreError
 from stream.engine.shell import Shell
@@ -98,6 +99,7 @@ class Engine:
         self._ends: dict[TP, int] = {}  # of the logs, as of the last time that somebody asked the broker
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
+        self._in_turn = InTurn(self._hand_over)
         self.calls = CallsShell(settings, self._checkpoints(CALLS_TABLE, CALLS_MAGIC), self._send)
         self.board = BoardShell(
             settings, self._checkpoints(BOARD_TABLE, BOARD_MAGIC), self._send, writer_of(settings)
@@ -206,6 +208,9 @@ class Engine:
         self._handed_over.add(task)
         task.add_done_callback(self._handed_over.discard)
 
+    async def _hand_over(self, *record: Any) -> Any:
+        return await self.app.producer.send(*record)
+
     async def _send(
         self,
         topic: str,
@@ -215,12 +220,11 @@ class Engine:
         headers: list[tuple[str, bytes]] | None = None,
     ) -> Awaitable[Any]:
         try:
-            future: Awaitable[Any] = await self.app.producer.send(topic, key, value, partition, None, headers)
+            return await self._in_turn(topic, key, value, partition, headers)
         except ProducerSendError as error:
             if isinstance(error.__cause__, ClientError):
                 raise error.__cause__ from None  # Kafka's failure, and no bug
             raise
-        return future
 
     # --- assignments ----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from stream.engine.app import DELIVERY_TIMEOUT_S
+from stream.engine.app import BATCH_BYTES_MAX, DELIVERY_TIMEOUT_S
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import all_confirmed
 from stream.engine.shell import Outgoing, TakenOverError
@@ -70,6 +70,7 @@ def writer_of(settings: EngineSettings) -> Callable[[int], Writer]:
                 request_timeout_ms=int(DELIVERY_TIMEOUT_S * 1_000),
                 linger_ms=LINGER_MS,
                 max_request_size=MESSAGE_BYTES_MAX,
+                max_batch_size=BATCH_BYTES_MAX,
                 **settings.access.client_options(),
             ),
         )
