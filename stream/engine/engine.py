@@ -99,7 +99,7 @@ class Engine:
         self._ends: dict[TP, int] = {}  # of the logs, as of the last time that somebody asked the broker
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
-        self._in_turn = InTurn(self._hand_over)
+        self._in_turn = InTurn(self._to_producer)
         self.calls = CallsShell(settings, self._checkpoints(CALLS_TABLE, CALLS_MAGIC), self._send)
         self.board = BoardShell(
             settings, self._checkpoints(BOARD_TABLE, BOARD_MAGIC), self._send, writer_of(settings)
@@ -208,7 +208,7 @@ class Engine:
         self._handed_over.add(task)
         task.add_done_callback(self._handed_over.discard)
 
-    async def _hand_over(self, *record: Any) -> Any:
+    async def _to_producer(self, *record: Any) -> Any:
         return await self.app.producer.send(*record)
 
     async def _send(
