@@ -394,6 +394,13 @@ SABOTAGES: Final = (
         ("tests/export/test_stream.py::test_nobody_asks_for_snapshots_when_nobody_listens",),
     ),
     Sabotage(
+        "what a checkpoint without news covers is not acknowledged",
+        "stream/engine/shell.py",
+        "                self._acknowledge(owned, owned.newest_event)\n                return\n",
+        "                return\n",
+        ("tests/engine/test_shell.py",),
+    ),
+    Sabotage(
         "who publishes next does not wait for its turn",
         "stream/engine/in_turn.py",
         "        async with self._turns[topic, partition]:  # asyncio's locks are fair\n",

@@ -164,6 +164,7 @@ class Shell(ABC, Generic[StageT]):
             applied_offset = owned.stage.applied_offset
             if applied_offset == owned.saved_offset and not owned.deliveries:
                 owned.checkpoint_at_ms = wall_ms()  # the same state again would be as good
+                self._acknowledge(owned, owned.newest_event)
                 return
             with owned.sound_if_done():
                 records, deliveries, event = self.outgoing(owned), list(owned.deliveries), owned.newest_event
@@ -179,10 +180,19 @@ class Shell(ABC, Generic[StageT]):
             owned.saved_offset = applied_offset
             owned.checkpoint_at_ms = wall_ms()
             self.saved(owned)
-            if event is not None:
-                event.ack()
-                if owned.newest_event is event:
-                    owned.newest_event = None
+            self._acknowledge(owned, event)
+
+    @staticmethod
+    def _acknowledge(owned: Owned[StageT], event: Any) -> None:
+        """Let the offset of a batch that a checkpoint covers be committed.
+
+        A checkpoint may be taken between the end of a fold and the moment at which its batch is noted. Then the batch
+        is covered, and the next checkpoint, which finds nothing new to save, acknowledges it.
+        """
+        if event is not None:
+            event.ack()
+            if owned.newest_event is event:
+                owned.newest_event = None
 
     def about_to_save(self, owned: Owned[StageT]) -> None:
         """Note what belongs to the state just dumped; nothing unless a stage says otherwise."""

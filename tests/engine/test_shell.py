@@ -163,6 +163,24 @@ def test_a_batch_is_acknowledged_only_after_publication_and_checkpoint_are_confi
     asyncio.run(run())
 
 
+def test_the_last_batch_is_acknowledged_though_a_checkpoint_came_between_its_fold_and_its_note():
+    """Else the committed offset stays behind a log that has ended, and whoever watches it sees a lag for ever."""
+
+    async def run() -> None:
+        bench = await Bench().begin()
+        bench.kafka.at_once = True
+        event = Event(0, 4)
+        folding = asyncio.ensure_future(bench.feed(event))
+        saving = asyncio.ensure_future(bench.shell.checkpoint(bench.owned))
+        await asyncio.gather(folding, saving)
+        assert [unseal(MAGIC, data, int) for _, data in bench.kafka.checkpoints] == [4]
+        await bench.shell.checkpoint(bench.owned)
+        assert event.acked
+        assert len(bench.kafka.checkpoints) == 1
+
+    asyncio.run(run())
+
+
 def test_a_failed_delivery_is_raised_and_nothing_is_saved_or_acknowledged():
     """Who calls ends the process; the records are read again."""
 
