@@ -99,7 +99,7 @@ class Engine:
         self._ends: dict[TP, int] = {}  # of the logs, as of the last time that somebody asked the broker
         self._handed_over: set[asyncio.Task[None]] = set()
         self.app: App = make_app(settings, self)
-        self._in_turn = InTurn(self._to_producer)
+        self._send = InTurn(self._to_producer)
         self.calls = CallsShell(settings, self._checkpoints(CALLS_TABLE, CALLS_MAGIC), self._send)
         self.board = BoardShell(
             settings, self._checkpoints(BOARD_TABLE, BOARD_MAGIC), self._send, writer_of(settings)
@@ -209,18 +209,8 @@ class Engine:
         task.add_done_callback(self._handed_over.discard)
 
     async def _to_producer(self, *record: Any) -> Any:
-        return await self.app.producer.send(*record)
-
-    async def _send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        headers: list[tuple[str, bytes]] | None = None,
-    ) -> Awaitable[Any]:
         try:
-            return await self._in_turn(topic, key, value, partition, headers)
+            return await self.app.producer.send(*record)
         except ProducerSendError as error:
             if isinstance(error.__cause__, ClientError):
                 raise error.__cause__ from None  # Kafka's failure, and no bug
