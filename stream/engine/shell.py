@@ -164,6 +164,7 @@ class Shell(ABC, Generic[StageT]):
             applied_offset = owned.stage.applied_offset
             if applied_offset == owned.saved_offset and not owned.deliveries:
                 owned.checkpoint_at_ms = wall_ms()  # the same state again would be as good
+                # The checkpoint before may have come between the end of a fold and the moment its batch is noted.
                 self._acknowledge(owned, owned.newest_event)
                 return
             with owned.sound_if_done():
@@ -184,11 +185,7 @@ class Shell(ABC, Generic[StageT]):
 
     @staticmethod
     def _acknowledge(owned: Owned[StageT], event: Any) -> None:
-        """Let the offset of a batch that a checkpoint covers be committed.
-
-        A checkpoint may be taken between the end of a fold and the moment at which its batch is noted. Then the batch
-        is covered, and the next checkpoint, which finds nothing new to save, acknowledges it.
-        """
+        """Let the offset of a batch that a checkpoint covers be committed."""
         if event is not None:
             event.ack()
             if owned.newest_event is event:
