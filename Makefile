@@ -93,8 +93,8 @@ mutate-rules: $(VENV)/.dev
 	$(BIN)/python -m tools.mutate_rules
 
 lock: $(VENV)/.dev
-	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --extra kafka --group build pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --extra kafka --extra parquet --extra report --group dev pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --extra kafka --group build pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --extra kafka --extra parquet --extra report --group dev pyproject.toml --output-file requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
