@@ -359,6 +359,13 @@ SABOTAGES: Final = (
         ("tests/broker/test_rebalance.py::test_a_stop_that_meets_a_rebalance_ends_in_order",),
     ),
     Sabotage(
+        "a leader hands out what it knows of in part",
+        "stream/engine/batching.py",
+        "        if unknown:\n",
+        "        if not unknown:\n",
+        ("tests/broker/test_rebalance.py::test_a_leader_without_news_of_the_topics_waits_for_it",),
+    ),
+    Sabotage(
         "a packed cell is not unpacked before it is counted into",
         "stream/core/cells.py",
         "        if bucket not in ledger.cells and not ledger.unpack(bucket):\n",

@@ -22,6 +22,7 @@ somebody has moved it since.
 """
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar
@@ -41,12 +42,14 @@ from stream.engine.last_resort import unheard
 from stream.engine.membership import FENCED_INSTANCE, NO_ERROR, UNKNOWN_MEMBER, Membership
 from stream.engine.restore import LogBounds
 
+log = logging.getLogger("callgauge")
 T = TypeVar("T")
 SCHEME: Final = "callgauge"
 FETCH_WAIT_MS: Final = 200  # Faust fixes 1500: the first event after a restore came up to 1.85 s late
 IDLE_WAIT_S: Final = 0.05  # while every partition is paused; Faust sleeps a whole second there
 UUID_CHARACTERS: Final = 36
 ENDS_WAIT_S: Final = 10.0  # for the broker to say where logs end
+ASK_AGAIN_S: Final = 0.1  # before the group is joined again for topics that were not known
 
 
 class PartEndedError(Exception):
@@ -112,6 +115,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         async def send_and_hear(request: Any) -> Any:
             if isinstance(request, JoinGroupRequest):
                 await self._before_joining(send)
+            elif isinstance(request, SyncGroupRequest) and request._group_assignment:  # noqa: SLF001 - the leader's
+                await self._before_assigning()
             sent_s = monotonic_s()
             response = await send(request)
             if getattr(response, "error_code", NO_ERROR) == FENCED_INSTANCE:
@@ -139,6 +144,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             response = await send(DescribeGroupsRequest([settings.app_id]))
             members = [member[0] for group in response.groups for member in group[-1]]
             self.membership.took_place |= any(_is_of(settings.instance_id, member) for member in members)
+
+    async def _before_assigning(self) -> None:
+        """Do not hand out what is known of in part: join again instead, once the broker has told of every topic.
+
+        The leader of the group assigns the partitions that its client knows. A client that lost its connection while it
+        asked for the topics of the group knows some of them, or none; it asks again after five minutes, and until then
+        nobody would read the rest.
+        """
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        known: Mapping[str, int] = coordinator._get_metadata_snapshot()  # noqa: SLF001
+        unknown = sorted(topic for topic, partitions in known.items() if not partitions)
+        if unknown:
+            log.warning("the broker has not told of %s yet: joining the group again", ", ".join(unknown))
+            await coordinator._client.force_metadata_update()  # noqa: SLF001
+            await asyncio.sleep(ASK_AGAIN_S)
+            raise KafkaConnectionError("topics of the group are not known yet")
 
     def _hear(self, request: Any, response: Any, sent_s: float) -> None:
         if isinstance(request, OffsetCommitRequest):

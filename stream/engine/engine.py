@@ -399,11 +399,19 @@ class Engine:
             reader_turns=self._reader_turns,
             assignments=self._assignments,
             assigning=self._assigning,
+            unclaimed=self._unclaimed(),
         )
         trouble = self._watchdog.look(signs_of(moment, self.settings), now_s)
         self._unhealthy = trouble.text if trouble is not None else ""
         if trouble is not None and trouble.fatal:
             self.fail(EngineError(f"{trouble.text}: ending, so that a new start may help"))
+
+    def _unclaimed(self) -> int:
+        if self._assigning:
+            return 0  # the client may not even be there yet
+        owned = {TP(*found.place) for shell in self._shells for found in shell.owned.values()}
+        assigned = {tp for tp in self.consumer.assignment() if tp.topic in self.batched_topics}
+        return len(assigned - owned)
 
     async def ask_for_ends(self) -> None:
         """Ask for the ends of the logs again and again, past the fetcher: it may be what does not go on."""

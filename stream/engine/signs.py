@@ -4,7 +4,7 @@
   be what hangs); publications and checkpoints are confirmed.
 - Of a shard: every source partition is heard, whoever counts it. A worker that ends silently is replaced after its
   session, so only silence beyond that is a fault.
-- Of the worker: the thread that reads has turns; an assignment ends with partitions restored.
+- Of the worker: the thread that reads has turns; an assignment ends with partitions restored, all that were assigned.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -28,6 +28,7 @@ class Moment(NamedTuple):
     reader_turns: int
     assignments: int  # completed
     assigning: bool
+    unclaimed: int  # partitions that the group has given to this worker, and that it has no state of
 
 
 def signs_of(moment: Moment, settings: EngineSettings) -> dict[Hashable, Sign]:
@@ -44,6 +45,12 @@ def signs_of(moment: Moment, settings: EngineSettings) -> dict[Hashable, Sign]:
             moment.assigning,
             settings.recovery_timeout_s,
             "partitions have been assigned and restored without an end",
+        ),
+        "claims": Sign(
+            moment.assignments,
+            moment.unclaimed > 0,
+            settings.recovery_timeout_s,
+            f"{moment.unclaimed} assigned partitions have not been restored",
         ),
     }
     if not moment.assigning:

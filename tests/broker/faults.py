@@ -205,6 +205,20 @@ async def stop_meets_rebalance(engine: Engine) -> None:
     _in_reader(engine, coordinator.request_rejoin)
 
 
+async def topics_are_unknown(engine: Engine) -> None:
+    """Join the group again, and know nothing of its topics when it must assign them, as after a cut."""
+    coordinator = _client(engine)._coordinator
+    assign = coordinator._perform_assignment
+
+    async def assign_in_ignorance(*args: Any) -> Any:
+        coordinator._perform_assignment = assign
+        coordinator._cluster._partitions.clear()
+        return await assign(*args)
+
+    coordinator._perform_assignment = assign_in_ignorance
+    _in_reader(engine, coordinator.request_rejoin)
+
+
 async def recovery_hangs(engine: Engine) -> None:
     """Never restore the states."""
     engine._restore = _hang
@@ -248,6 +262,7 @@ FAULTS: dict[str, Callable[[Engine], Awaitable[None]]] = {
         reader_is_blocked,
         due_while_publishing,
         stop_meets_rebalance,
+        topics_are_unknown,
         loop_is_blocked,
         recovery_hangs,
         nothing_is_read,

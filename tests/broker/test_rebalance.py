@@ -400,6 +400,24 @@ def test_a_signal_in_the_first_two_seconds_ends_a_worker_in_order(cluster: Clust
     assert not [log for _, _, log in ends if "Traceback" in log]
 
 
+def test_a_leader_without_news_of_the_topics_waits_for_it(cluster: Cluster):
+    """Nobody would read what it leaves out, and its client asks again after five minutes."""
+    cluster.create_topics()
+    worker = cluster.start(fault="topics_are_unknown")
+    before = worker.wait_ready()
+    worker.let_it_happen()
+
+    worker.wait_for(
+        "everything is assigned anew",
+        lambda shown: (
+            shown["generation"] > before["generation"]
+            and shown["ready"]
+            and (shown["partitions"], shown["shards"]) == ([0, 1, 2], [0, 1])
+        ),
+    )
+    assert "the broker has not told of" in worker.log()
+
+
 def test_a_stop_that_meets_a_rebalance_ends_in_order(cluster: Cluster):
     """T7: Faust would close the client under the coordinator then, which waits for it for ever."""
     cluster.create_topics()

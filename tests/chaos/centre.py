@@ -109,11 +109,16 @@ class Worker:
             return answer.status, answer.read().decode()
         return 0, ""
 
+    @property
+    def spare(self) -> bool:
+        """Say whether it has nothing to do."""
+        return SPARE in self.get("/readyz")[1]
+
     def lag(self, topic: str) -> int | None:
         """Return how far it is behind in its partitions of the topic; None while it is not ready."""
-        status, reason = self.get("/readyz")
+        status, _ = self.get("/readyz")
         if status != http.client.OK:
-            return 0 if SPARE in reason else None
+            return None
         lines = [
             line
             for line in self.get("/metrics")[1].splitlines()
@@ -207,10 +212,11 @@ class Centre:
                 self.start(slot)
 
     def well(self) -> bool:
-        """Say whether every worker is ready, or spare, and nobody is far behind."""
+        """Say whether every worker is ready, or spare while others are not, and nobody is far behind."""
         self.supervise()
-        lags = [worker.lag(self.settings.topics.events) for worker in self.workers.values()]
-        return None not in lags and sum(lag or 0 for lag in lags) <= LAG_MAX
+        busy = [worker for worker in self.workers.values() if not worker.spare]
+        lags = [worker.lag(self.settings.topics.events) for worker in busy]
+        return bool(busy) and None not in lags and sum(lag or 0 for lag in lags) <= LAG_MAX
 
     def recover(self) -> float:
         """Wait until all is well; return how long that took."""

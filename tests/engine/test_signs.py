@@ -17,9 +17,9 @@ def owned(topic: str) -> Owned[Any]:
     return Owned(Place(topic, 0), CallsStage(0, FoldRules()), 0)
 
 
-def moment(*, waiting: int = 0, assigning: bool = False) -> Moment:
+def moment(*, waiting: int = 0, assigning: bool = False, unclaimed: int = 0) -> Moment:
     """Return what a worker with one source partition and one shard knows."""
-    return Moment({0: owned("e")}, {0: owned("c")}, lambda _: waiting, 5.0, 1, 1, assigning)
+    return Moment({0: owned("e")}, {0: owned("c")}, lambda _: waiting, 5.0, 1, 1, assigning, unclaimed)
 
 
 def test_a_position_must_move_only_while_records_wait():
@@ -57,3 +57,12 @@ def test_while_partitions_are_assigned_only_the_assignment_must_end():
 
     assert {name for name, sign in signs.items() if sign.expected} == {"reader", "assignment"}
     assert signs["assignment"].limit_s == 120
+
+
+def test_what_is_assigned_must_be_restored():
+    """Batches of a partition without a state are passed over, and nothing else of it would be missed."""
+    assert not signs_of(moment(), SETTINGS)["claims"].expected
+    claims = signs_of(moment(unclaimed=2), SETTINGS)["claims"]
+
+    assert (claims.expected, claims.limit_s) == (True, 120)
+    assert claims.complaint == "2 assigned partitions have not been restored"
