@@ -359,6 +359,22 @@ SABOTAGES: Final = (
         ("tests/broker/test_rebalance.py::test_a_stop_that_meets_a_rebalance_ends_in_order",),
     ),
     Sabotage(
+        "a checkpoint calls published what the one before it did not",
+        "stream/core/board.py",
+        "        if not any(self._published):\n",
+        "        if True:\n",
+        (
+            "tests/core/test_board.py::test_what_was_published_since_the_checkpoint_before_the_last_comes_again",
+        ),
+    ),
+    Sabotage(
+        "what may be published again is let go of",
+        "stream/core/board.py",
+        "(*self._open, *self._published[0], *self._published[1])",
+        "(*self._open,)",
+        ("tests/core/test_board.py::test_what_may_be_published_again_is_held_until_it_no_longer_may",),
+    ),
+    Sabotage(
         "a leader hands out what it knows of in part",
         "stream/engine/batching.py",
         "        if unknown:\n",

@@ -52,6 +52,10 @@ class BoardShell(Shell[BoardShard]):
         topic = self._settings.topics.intervals
         return [Outgoing(topic, key.encode(), value, None) for key, value in owned.stage.take_closed()]
 
+    def saved(self, owned: Owned[BoardShard]) -> None:
+        """Let what was published before this checkpoint count as published."""
+        owned.stage.saved()
+
     def take(self, restored: Mapping[int, Owned[BoardShard]]) -> None:
         """Own these shards, each with a writer of its own: what is written for them ends with their ownership."""
         super().take(restored)

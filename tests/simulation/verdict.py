@@ -326,7 +326,9 @@ def _intervals(world: "World", result: oracle.Result) -> None:
         if row["final"]:
             assert values == wanted.get(key, NO_COUNTS | {"final": True}), f"I2: a final interval of {key}"
         last[key] = values
-    assert _with_counts(wanted) == _with_counts(last), "I2: closed intervals"
+    wanted, last = _with_counts(wanted), _with_counts(last)
+    differing = sorted(key for key in {*wanted, *last} if wanted.get(key) != last.get(key))
+    assert not differing, f"I2: closed intervals {differing}"
 
 
 def _with_counts(rows: dict[tuple[str, int], dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
