@@ -4,10 +4,6 @@ Theory of operation. Every source partition sends, twice a second, what has chan
 ``as_of`` and ``final_before``. The board's clock is the earliest ``as_of``; it never goes back. An interval is *closed*
 when the clock is past its end, and *final* when every partition's ``final_before`` is: nothing can change it any more.
 A partition without events holds back the mark ``final``, never a value. Nothing here reads a clock of its own.
-
-A saved state calls a row published only if an earlier checkpoint did too. What a worker saved last may arrive when it
-has long been dead, and others, who began from the checkpoint before, have published older rows since. Whoever then
-begins from the late one publishes once more what the two before it may have seen otherwise.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,9 +69,6 @@ class BoardShard:
         self._open: dict[
             int, dict[str, bool]
         ] = {}  # interval start -> queue -> changed since it was published
-        # Interval start -> queues published since the last confirmed checkpoint, and between the two before: a damaged
-        # one is passed over for the one before it.
-        self._published: tuple[dict[int, dict[str, bool]], dict[int, dict[str, bool]]] = {}, {}
         self._interval_of: dict[int, int] = {}  # quarter -> interval start
         self._clock_ms: int | None = None
         self._pruned_at = 0
@@ -185,7 +178,7 @@ class BoardShard:
                 del self._open[start_ms]
         keep = {
             quarter
-            for start_ms in (*self._open, *self._published[0], *self._published[1])
+            for start_ms in self._open
             for quarter in range(start_ms // QUARTER_MS, (start_ms + self._rules.interval_ms) // QUARTER_MS)
         }
         quarter = (clock_ms - QUARTERS_KEPT_MS) // QUARTER_MS
@@ -248,24 +241,9 @@ class BoardShard:
                     row = self._row(name, start_ms, end_ms)
                     taken.append((f"{name}|{row['start']}", msgspec.json.encode(row | {"final": final})))
                     queues[name] = False
-                    self._published[0].setdefault(start_ms, {})[name] = True
             if final:
                 del self._open[start_ms]
         return taken
-
-    def saved(self) -> None:
-        """Hear that what ``encode`` returned last is confirmed; nothing was taken in between."""
-        self._published = {}, self._published[0]
-
-    def _open_as_saved(self) -> dict[int, dict[str, bool]]:
-        """Return the intervals that whoever restores this state must publish, or may have to."""
-        if not any(self._published):
-            return self._open
-        intervals = {start_ms: dict(queues) for start_ms, queues in self._open.items()}
-        for published in self._published:
-            for start_ms, queues in published.items():
-                intervals.setdefault(start_ms, {}).update(queues)
-        return intervals
 
     def take_final(self) -> list[tuple[int, str, Counts]]:
         """Return the intervals that have become final since the last call: (start in ms, queue, counts), in this order.
@@ -371,7 +349,7 @@ class BoardShard:
                 list(self._rules.fold.histogram_bounds_ms),
                 self._sources,
                 [self._queues[name].state for name in sorted(self._queues)],
-                self._open_as_saved(),
+                self._open,
                 self._rules.interval_ms,
             ),
         )

@@ -88,6 +88,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self.epochs: dict[TP, int] = {}
         self.positions_after: dict[TP, int] = {}
+        self._looked = False  # for a predecessor; later it would find this worker itself
+        self._unknown: list[str] = []  # topics that were not known when partitions were to be assigned
         settings = self.consumer.app.engine.settings
         self.membership = Membership(
             static=settings.instance_id is not None,
@@ -131,8 +133,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Stay out once this worker has to go: joining again on its way out it would throw out the one that stays."""
         if self.membership.must_go:
             raise KafkaConnectionError("this worker came later than another one with its instance id")
-        if self.membership.joined_s is None:
+        if not self._looked:
             await self._look_for_a_predecessor(send)
+            self._looked = True
 
     async def _look_for_a_predecessor(self, send: Callable[[Any], Awaitable[Any]]) -> None:
         """See whether the group has a member with our instance id: one that has ended, or one that runs.
@@ -156,7 +159,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         known: Mapping[str, int] = coordinator._get_metadata_snapshot()  # noqa: SLF001
         unknown = sorted(topic for topic, partitions in known.items() if not partitions)
         if unknown:
-            log.warning("the broker has not told of %s yet: joining the group again", ", ".join(unknown))
+            if unknown != self._unknown:
+                log.warning("joining the group until the broker has told of %s", ", ".join(unknown))
+            self._unknown = unknown
             await coordinator._client.force_metadata_update()  # noqa: SLF001
             await asyncio.sleep(ASK_AGAIN_S)
             raise KafkaConnectionError("topics of the group are not known yet")

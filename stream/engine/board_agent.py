@@ -48,13 +48,16 @@ class BoardShell(Shell[BoardShard]):
         owned.heard.update(record.key for record in records if record.key in self._sources)
 
     def outgoing(self, owned: Owned[BoardShard]) -> list[Outgoing]:
-        """Take the intervals that have closed; the key decides the partition, for compaction."""
+        """Take the intervals that have closed; the key decides the partition, for compaction.
+
+        Only once the shard has read what was there when it was taken over. The owner before may have published what
+        came of all that, and what it saved last may arrive when it has long been dead. A row of ours that is older
+        would stay then: whoever begins from that state takes the owner's row for the last.
+        """
+        if not owned.live:
+            return []
         topic = self._settings.topics.intervals
         return [Outgoing(topic, key.encode(), value, None) for key, value in owned.stage.take_closed()]
-
-    def saved(self, owned: Owned[BoardShard]) -> None:
-        """Let what was published before this checkpoint count as published."""
-        owned.stage.saved()
 
     def take(self, restored: Mapping[int, Owned[BoardShard]]) -> None:
         """Own these shards, each with a writer of its own: what is written for them ends with their ownership."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 from stream.engine import Engine, tails
 from stream.engine.batching import Consumer
@@ -219,6 +220,18 @@ async def topics_are_unknown(engine: Engine) -> None:
     _in_reader(engine, coordinator.request_rejoin)
 
 
+async def topics_are_unknown_at_first(_: Engine) -> None:
+    """Know nothing of the topics when the group is joined for the first time."""
+    assign = GroupCoordinator._perform_assignment
+
+    async def assign_in_ignorance(self: Any, response: Any) -> Any:
+        GroupCoordinator._perform_assignment = assign
+        self._cluster._partitions.clear()
+        return await assign(self, response)
+
+    GroupCoordinator._perform_assignment = assign_in_ignorance
+
+
 async def recovery_hangs(engine: Engine) -> None:
     """Never restore the states."""
     engine._restore = _hang
@@ -236,7 +249,7 @@ async def source_is_silent(engine: Engine) -> None:
     engine.calls.outgoing = lambda owned: [] if owned.place.partition == 1 else outgoing(owned)
 
 
-AT_THE_START = ("recovery_hangs", "nothing_is_read")
+AT_THE_START = ("recovery_hangs", "nothing_is_read", "topics_are_unknown_at_first")
 FAULTS: dict[str, Callable[[Engine], Awaitable[None]]] = {
     fault.__name__: fault
     for fault in (
@@ -263,6 +276,7 @@ FAULTS: dict[str, Callable[[Engine], Awaitable[None]]] = {
         due_while_publishing,
         stop_meets_rebalance,
         topics_are_unknown,
+        topics_are_unknown_at_first,
         loop_is_blocked,
         recovery_hangs,
         nothing_is_read,
