@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import (
+    ablation,
     bare,
     breakdown,
     faust_per_event,
@@ -40,6 +41,7 @@ from bench.report import (
     FAUST,
     FULL_10,
     FULL_1000,
+    NOTHING_10,
     REPLAY,
     SAVED_10,
     SCRAPED_10,
@@ -71,7 +73,7 @@ QUESTIONS = {
     "r": "replay of the topic",
     "k": "what checkpoints cost",
     "o": "back at the end of the log after the broker stood still",
-    "p": "where the worker's time goes (not part of the default)",
+    "p": "where the worker's time goes, and what it costs to count nothing (not part of the default)",
 }
 SHORT_TURN_S = 4.0  # several answers of every kind with 10 queues
 SAVING_TURN_S = EngineSettings().checkpoint_interval_s  # one checkpoint of each partition
@@ -106,13 +108,14 @@ def _in_turns(disturb: Callable[[Setting, Worker], AbstractContextManager[None]]
 
 
 def _saving_in_turns(setting: Setting, topic: Topic) -> FullJob:
-    by = Disturbed(saving.saving, SAVING_TURN_S, "bench.saving", saves=False)
-    return full_job.run(setting, topic, disturbed=by)
+    by = Disturbed(saving.saving, SAVING_TURN_S, saves=False)
+    return full_job.run(setting, topic, module="bench.saving", disturbed=by)
 
 
 VARIANTS = (
-    Variant(BARE, "a", DENSE, bare.run),
-    Variant(FULL_10, "cdr", DENSE, full_job.run),
+    Variant(BARE, "ap", DENSE, bare.run),
+    Variant(FULL_10, "cdrp", DENSE, full_job.run),
+    Variant(NOTHING_10, "p", DENSE, ablation.run),
     Variant(REPLAY, "r", DENSE, replay.run),
     Variant(SPARSE_10, "d", SPARSE, full_job.run),
     Variant(FULL_1000, "d", MANY, full_job.run),

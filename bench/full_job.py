@@ -36,18 +36,19 @@ class FullJob:
 
 @dataclass(frozen=True, slots=True)
 class Disturbed:
-    """By what, for how long at a time, and which module is the worker that can be disturbed so."""
+    """By what, and for how long at a time."""
 
     by: Disturbance
     turn_s: float
-    module: str = "stream"
     saves: bool = True  # whether it writes checkpoints of its own accord
 
 
-def run(setting: Setting, topic: Topic, *, disturbed: Disturbed | None = None) -> FullJob:
-    """Measure one pass over the topic."""
+def run(
+    setting: Setting, topic: Topic, *, module: str = "stream", disturbed: Disturbed | None = None
+) -> FullJob:
+    """Measure one pass over the topic. ``module``: the worker, or one that is changed for a question."""
     saved = disturbed is None or disturbed.saves
-    with Worker(setting, topic.name, module=disturbed.module if disturbed else "stream") as worker:
+    with Worker(setting, topic.name, module=module) as worker:
         with (
             in_turns(worker, disturbed.by, disturbed.turn_s)
             if disturbed

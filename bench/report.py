@@ -9,6 +9,7 @@ from bench.figures import Ratio, Throughput, ratio_of_cpu, ratio_of_rates
 
 BARE, FAUST = "bare aiokafka loop", "Faust, one event at a time"
 FULL_10, FULL_1000 = "full job, 10 queues", "full job, 1,000 queues"
+NOTHING_10 = f"{FULL_10}, counting nothing"
 SPARSE_10 = f"{FULL_10}, 1 event/s a queue"
 REPLAY = "replay"
 SCRAPED_10, SCRAPED_1000 = f"{FULL_10}, scraped", f"{FULL_1000}, scraped"
@@ -71,6 +72,8 @@ COMPARISONS = (
     Comparison("full job / Faust, events for the same CPU", FULL_10, FAUST, True, Bound()),
     Comparison("full job / bare loop, rate", FULL_10, BARE, False, Bound(at_least=0.6)),
     Comparison("full job / bare loop, events for the same CPU", FULL_10, BARE, True, Bound()),
+    Comparison("counting nothing / bare loop, rate", NOTHING_10, BARE, False, Bound()),
+    Comparison("counting nothing / bare loop, events for the same CPU", NOTHING_10, BARE, True, Bound()),
     Comparison("replay / full job, rate", REPLAY, FULL_10, False, Bound(at_least=1.0)),
     Comparison("CPU of an event, 1,000 / 10 queues", FULL_10, FULL_1000, True, Bound(at_most=1.3)),
     Comparison(
