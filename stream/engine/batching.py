@@ -158,10 +158,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
         known: Mapping[str, int] = coordinator._get_metadata_snapshot()  # noqa: SLF001
         unknown = sorted(topic for topic, partitions in known.items() if not partitions)
+        if unknown and unknown != self._unknown:
+            log.warning("joining the group until the broker has told of %s", ", ".join(unknown))
+        self._unknown = unknown
         if unknown:
-            if unknown != self._unknown:
-                log.warning("joining the group until the broker has told of %s", ", ".join(unknown))
-            self._unknown = unknown
             await coordinator._client.force_metadata_update()  # noqa: SLF001
             await asyncio.sleep(ASK_AGAIN_S)
             raise KafkaConnectionError("topics of the group are not known yet")
