@@ -206,22 +206,8 @@ async def stop_meets_rebalance(engine: Engine) -> None:
     _in_reader(engine, coordinator.request_rejoin)
 
 
-async def topics_are_unknown(engine: Engine) -> None:
-    """Join the group again, and know nothing of its topics when it must assign them, as after a cut."""
-    coordinator = _client(engine)._coordinator
-    assign = coordinator._perform_assignment
-
-    async def assign_in_ignorance(*args: Any) -> Any:
-        coordinator._perform_assignment = assign
-        coordinator._cluster._partitions.clear()
-        return await assign(*args)
-
-    coordinator._perform_assignment = assign_in_ignorance
-    _in_reader(engine, coordinator.request_rejoin)
-
-
 async def topics_are_unknown_at_first(_: Engine) -> None:
-    """Know nothing of the topics when the group is joined for the first time."""
+    """Know nothing of the topics the next time that partitions must be assigned: at the start, the first time."""
     assign = GroupCoordinator._perform_assignment
 
     async def assign_in_ignorance(self: Any, response: Any) -> Any:
@@ -230,6 +216,12 @@ async def topics_are_unknown_at_first(_: Engine) -> None:
         return await assign(self, response)
 
     GroupCoordinator._perform_assignment = assign_in_ignorance
+
+
+async def topics_are_unknown(engine: Engine) -> None:
+    """Join the group again, and know nothing of its topics when it must assign them, as after a cut."""
+    await topics_are_unknown_at_first(engine)
+    _in_reader(engine, _client(engine)._coordinator.request_rejoin)
 
 
 async def recovery_hangs(engine: Engine) -> None:
