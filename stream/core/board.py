@@ -17,7 +17,8 @@ from stream.core import kpi
 from stream.core.calls import Record
 from stream.core.checkpoint import CheckpointError, Encoded, encode, unseal
 from stream.core.counts import Counts, total_of
-from stream.core.queue_board import QueueBoard, QueueState
+from stream.core.queue_board import QueueBoard
+from stream.core.queue_state import QueueState
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, Status, WindowView
 from stream.core.window import day_start_ms, interval_start_ms, minute_of_week, rfc3339

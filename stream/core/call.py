@@ -11,11 +11,8 @@ phase; every change of a phase is in this file. Time passes only through ``advan
 """
 
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
-
-import msgspec
 
 from schemas import EVENT_TYPES, Event
 from stream.core import fields as f
@@ -66,21 +63,31 @@ Entry = tuple[int, int, Event, Ledger, QueueRule]
 SortKey = tuple[object, ...]
 Closing = tuple[int, int, bytes]  # at_ms, LATE_WAIT or LATE_CONVERSATION, the late record's bytes
 Log = list[Any]  # bytes | Closing, number of the place, and so on
-_NOTHING: Final[Any] = None  # where a call's phase says that there is none
 
 
-# Neither of the two can be part of a reference cycle, so the collector need not follow them: there are very many.
-class Conversation(msgspec.Struct, gc=False, eq=False):
+class Conversation:
     """A contact with an agent, from the answer to the wrap-up."""
 
-    answered_at_ms: int
-    ledger: Ledger
-    agent: str | None
-    origin_ms: int  # when its visit was queued
-    holds: list[list[int]] | tuple[()] = ()  # [start, end]; NEVER for one that is still running
-    ended_at_ms: int = NEVER
-    talk_ms: int = 0
-    hold_ms: int = 0
+    __slots__ = (
+        "agent",
+        "answered_at_ms",
+        "ended_at_ms",
+        "hold_ms",
+        "holds",
+        "ledger",
+        "origin_ms",
+        "talk_ms",
+    )
+
+    def __init__(self, answered_at_ms: int, ledger: Ledger, agent: str | None, origin_ms: int) -> None:
+        self.answered_at_ms = answered_at_ms
+        self.ledger = ledger
+        self.agent = agent
+        self.origin_ms = origin_ms  # when its visit was queued
+        self.holds: list[list[int]] | None = None  # [start, end]; NEVER for one that is still running
+        self.ended_at_ms = NEVER
+        self.talk_ms = 0
+        self.hold_ms = 0
 
     def end(self, at_ms: int, talked_until_ms: int) -> None:
         """Measure talk and holds up to a moment; ``at_ms`` is the event that ended it."""
@@ -91,41 +98,73 @@ class Conversation(msgspec.Struct, gc=False, eq=False):
         self.ended_at_ms = at_ms
 
 
-class Call(msgspec.Struct, gc=False, eq=False):
-    """One call: its events and the machine that has folded them."""
+_NONE_OVER: Final[list[Conversation]] = []  # shared, never changed
 
-    key: bytes
-    call_id: str
-    ages: FoldRules  # the spans that were configured when it began hold for the whole of its life
-    # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
-    # and the number of its place. Bytes are kept, not events: they are small, hardly ever looked at again, and what
-    # a checkpoint needs.
-    log: Log = []
-    last_at_ms: int = -1  # folded up to here: the last event, or what ended by age or was forgotten since
-    phase: int = IDLE
-    offered: bool = False
-    ids: list[str] | set[str] | tuple[()] = ()
-    over: list[Conversation] | tuple[()] = ()  # ended, waiting for their wrap-up
-    age_at_ms: int = (
-        NEVER  # the first moment at which something open gets too old; of one that rests: is forgotten
+
+class Call:
+    """One call: its events and the machine that has folded them.
+
+    Offer, visit and conversation are there only while the phase says so; before the first one, reading them is an
+    error.
+    """
+
+    __slots__ = (
+        "age_at_ms",
+        "ages",
+        "call_id",
+        "conversation",
+        "forgotten_at_ms",
+        "ids",
+        "key",
+        "last_at_ms",
+        "log",
+        "offer_at_ms",
+        "offer_ledger",
+        "offer_rule",
+        "offered",
+        "over",
+        "phase",
+        "visit_at_ms",
+        "visit_floor_ms",
+        "visit_ledger",
+        "visit_queue",
+        "visit_rule",
     )
-    forgotten_at_ms: int = NEVER
-    offer_at_ms: int = NEVER
-    offer_ledger: Ledger = _NOTHING
-    offer_rule: QueueRule = _NOTHING
-    visit_at_ms: int = NEVER
-    visit_floor_ms: int = -1  # nothing of the visit is counted before this moment
-    visit_queue: str | None = None
-    visit_ledger: Ledger = _NOTHING
-    visit_rule: QueueRule = _NOTHING
-    conversation: Conversation = _NOTHING
+
+    offer_ledger: Ledger
+    offer_rule: QueueRule
+    visit_ledger: Ledger
+    visit_rule: QueueRule
+    conversation: Conversation
+
+    def __init__(self, key: bytes, call_id: str, ages: FoldRules) -> None:
+        self.key = key
+        self.call_id = call_id
+        self.ages = ages  # the spans that were configured when it began hold for the whole of its life
+        # What it was folded from, in canonical order, two items an event: a record's bytes (or what a late one closed),
+        # and the number of its place. Bytes are kept, not events: they are small, hardly ever looked at again, and what
+        # a checkpoint needs.
+        self.log: Log = []
+        # folded up to here: the last event, or what ended by age or was forgotten since
+        self.last_at_ms = -1
+        self.phase = IDLE
+        self.offered = False
+        self.ids: list[str] | set[str] | None = None
+        self.over: list[Conversation] = _NONE_OVER  # ended, waiting for their wrap-up
+        # the first moment at which something open gets too old; of one that rests: is forgotten
+        self.age_at_ms = NEVER
+        self.forgotten_at_ms = NEVER
+        self.offer_at_ms = NEVER
+        self.visit_at_ms = NEVER
+        self.visit_floor_ms = -1  # nothing of the visit is counted before this moment
+        self.visit_queue: str | None = None
 
     def forget(self) -> None:
         """Begin anew: what happened before has no influence any more."""
         self.phase = IDLE
         self.offered = False
-        self.ids = ()
-        self.over = ()
+        self.ids = None
+        self.over = _NONE_OVER
         self.forgotten_at_ms = self.age_at_ms
         self.age_at_ms = NEVER
         self.offer_at_ms = NEVER
@@ -136,16 +175,17 @@ class Call(msgspec.Struct, gc=False, eq=False):
     def knows(self, event_id: str) -> bool:
         """Say whether an event with this id was taken; remember it."""
         ids = self.ids
+        if ids is None:
+            self.ids = [event_id]
+            return False
         if event_id in ids:
             return True
         if isinstance(ids, list):
             ids.append(event_id)
             if len(ids) > _FEW_IDS:
                 self.ids = set(ids)
-        elif ids:
-            ids.add(event_id)
         else:
-            self.ids = [event_id]
+            ids.add(event_id)
         return False
 
     def set_age(self) -> None:
@@ -307,7 +347,7 @@ class Machine:
         due_ms = call.visit_at_ms + call.visit_rule.target_ms
         return due_ms if due_ms > call.visit_floor_ms else call.visit_floor_ms
 
-    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> defaultdict[int, int]:
+    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> list[int]:
         """End the waiting visit and return where to count what happened at that moment.
 
         ``failed``: nobody knows how it ended. It keeps its failure at the target even if the target had not
@@ -430,7 +470,7 @@ class Machine:
         """End the conversation in progress; from then on its wrap-up is awaited."""
         conversation = call.conversation
         conversation.end(at_ms, talked_until_ms)
-        call.over = [*call.over, conversation]
+        call.over = [*call.over, conversation] if call.over else [conversation]
         if call.phase == TALKING and len(call.over) == 1:  # nearly always
             call.phase = IDLE
             call.age_at_ms = at_ms + call.ages.wrap_up_wait_ms
@@ -456,7 +496,9 @@ class Machine:
 
     def wrap_up(self, call: Call, conversation: Conversation, at_ms: int, duration_ms: int) -> None:
         """Count the after-call work, and the handling that it completes."""
-        call.over = [other for other in call.over if other is not conversation] if len(call.over) > 1 else ()
+        call.over = (
+            [other for other in call.over if other is not conversation] if len(call.over) > 1 else _NONE_OVER
+        )
         if call.over or call.phase:
             call.set_age()
         else:  # nearly always
@@ -597,7 +639,7 @@ def _hold_while_talking(
     if holds and holds[-1][1] == NEVER:
         machine.book.anomaly(_ANOMALY["hold_on_hold"])
     else:
-        call.conversation.holds = [*holds, [at_ms, NEVER]]
+        call.conversation.holds = [*(holds or ()), [at_ms, NEVER]]
 
 
 def _resumed(machine: Machine, _call: Call, _at_ms: int, _: Event, _ledger: Ledger, _rule: QueueRule) -> None:

@@ -224,7 +224,7 @@ class CallsStage:
             self.machine.step(call, at_ms, kind, event, ledger, rule)
             call.log += (kept, number)
         else:
-            self._fold_again(call, (at_ms, kind, event, ledger, rule), (kept, number))
+            call = self._fold_again(call, (at_ms, kind, event, ledger, rule), (kept, number))
         self._watch(call)
         if len(call.log) >= 2 * self.rules.call_events_max:
             self._cut(call)
@@ -251,7 +251,7 @@ class CallsStage:
             del self.cut_off[key]
         return TOO_MANY_CALLS if len(self.calls) + len(self.cut_off) >= self.rules.calls_max else None
 
-    def _fold_again(self, call: Call, entry: Entry, kept: tuple[bytes | Closing, int]) -> None:
+    def _fold_again(self, call: Call, entry: Entry, kept: tuple[bytes | Closing, int]) -> Call:
         """Insert an event that came out of order: take back what the call counted, and fold it anew."""
         machine, book, now_ms = self.machine, self.book, self.now_ms
         machine.advance(call, now_ms)
@@ -266,8 +266,8 @@ class CallsStage:
         fresh = Call(call.key, call.call_id, call.ages)
         machine.fold(fresh, [entries[index] for index in order], now_ms)
         fresh.log = [item for index in order for item in (log[2 * index], log[2 * index + 1])]
-        for name in Call.__struct_fields__:
-            setattr(call, name, getattr(fresh, name))
+        self.calls[call.key] = fresh
+        return fresh
 
     def restore_time(self, stream_time_ms: int, late_before_ms: int, final_before_ms: int) -> None:
         """Take the times that were saved. With a longer grace than before, what was late or final then stays so."""

@@ -20,6 +20,7 @@ from stream.core.rules import QueueRule
 # The items of a dict, in order: there are many, and a list is quickly sorted and written.
 Pairs = list[tuple[int, int]]
 PackedCell = tuple[int, Pairs, Pairs]  # bucket, counts without the longest wait, waits
+_ZEROS: Final = [0] * f.FIELD_COUNT
 _read_packed: Final = msgspec.msgpack.Decoder(PackedCell).decode
 
 
@@ -45,7 +46,7 @@ class Ledger:
         self.name = name
         self.rule = rule
         self.first_at_ms = first_at_ms
-        self.changed: dict[int, defaultdict[int, int]] = {}  # by bucket: what is not in its cell yet
+        self.changed: dict[int, list[int]] = {}  # by bucket: what is not in its cell yet, by field
         self.cells: dict[int, Counts] = {}  # by bucket; without zeros, the longest wait among them
         # By bucket, the waits that ended there, counted by length: a maximum cannot be taken back, a count can.
         self.waits: dict[int, Counts] = {}
@@ -88,18 +89,14 @@ class Ledger:
     def settle(self) -> None:
         """Bring cells and totals up to date with what has changed."""
         for bucket, change in self.changed.items():
-            if 0 in change.values():
-                counts = {field: count for field, count in change.items() if count}
-            else:
-                counts = dict(change)
-            touched = bool(change)
-            change.clear()
-            if counts:
-                add(self.totals, counts)
+            counts: Counts = {}
+            for field, count in enumerate(change):
+                if count:
+                    counts[field] = count
+                    change[field] = 0
+            add(self.totals, counts)
             cell = self.cells.get(bucket)
             if cell is None:
-                if not touched:
-                    continue
                 # Also where all that was counted was taken back: before a crash, publishing at another moment, this
                 # partition may have told readers of it, and only a cell that is sent can correct that.
                 cell = self.cells[bucket] = counts
@@ -191,17 +188,17 @@ class Book:
         self.duplicates = 0
         self.anomalies = [0] * len(f.ANOMALIES)
 
-    def counts(self, ledger: Ledger, at_ms: int) -> defaultdict[int, int]:
+    def counts(self, ledger: Ledger, at_ms: int) -> list[int]:
         """Return where to count what happens at a moment."""
         bucket = at_ms // self.bucket_ms
         change = ledger.changed.get(bucket)
         return self.open(ledger, bucket) if change is None else change
 
-    def open(self, ledger: Ledger, bucket: int) -> defaultdict[int, int]:
+    def open(self, ledger: Ledger, bucket: int) -> list[int]:
         """Mark a bucket as changed, and return where to count its change."""
         if not ledger.changed:
             self.changed[ledger.name] = ledger
-        change = ledger.changed[bucket] = defaultdict(int)
+        change = ledger.changed[bucket] = _ZEROS.copy()
         if bucket not in ledger.cells and not ledger.unpack(bucket):
             held = self.buckets.get(bucket)
             if held is None:

@@ -12,10 +12,9 @@ from operator import add as add_up
 from operator import sub as subtract
 from typing import Final
 
-import msgspec
-
 from stream.core import fields as f
 from stream.core.counts import Counts, add, total_of
+from stream.core.queue_state import Part, QueueState
 from stream.core.rules import QUARTER_MS
 from stream.core.snapshot import HistogramView, QueueView, WindowView
 from stream.core.wire import QueueUpdate
@@ -27,31 +26,6 @@ _NO_VIEW: Final = HistogramView((), (), 0)
 _FEW: Final = 4
 _MINUTES_A_QUARTER: Final = 15
 _BUCKET, _MINUTE, _QUARTER = range(3)  # pieces of a range
-
-
-class Part(msgspec.Struct, array_like=True, gc=False):
-    """What one source partition has said about a queue."""
-
-    offset: int = -1
-    oldest_waiting_at_ms: int | None = None
-    totals: Counts = msgspec.field(default_factory=dict)
-    histograms: list[list[int]] = msgspec.field(default_factory=list)
-    cells: dict[int, tuple[int, Counts]] = msgspec.field(default_factory=dict)  # bucket -> (offset, counts)
-
-
-class QueueState(msgspec.Struct, array_like=True, gc=False):
-    """Everything of a queue that is saved."""
-
-    name: str
-    first_at_ms: int
-    parts: dict[int, Part] = msgspec.field(default_factory=dict)
-    sums: dict[int, Counts] = msgspec.field(default_factory=dict)  # by bucket
-    longest: dict[int, int] = msgspec.field(default_factory=dict)  # by bucket
-    final_longest: dict[int, int] = msgspec.field(default_factory=dict)  # of parts that are final there
-    quarters: dict[int, Counts] = msgspec.field(default_factory=dict)  # by number of the quarter hour
-    quarter_longest: dict[int, int] = msgspec.field(default_factory=dict)
-    # of parts that are final there
-    final_quarter_longest: dict[int, int] = msgspec.field(default_factory=dict)
 
 
 class _Window:
