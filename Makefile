@@ -34,14 +34,19 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# As machine code where there is a C compiler: a worker that is set up otherwise runs the same sources as Python.
+$(VENV)/.compiled: $(wildcard stream/core/*.py schemas/*.py) stream/compiled.py hatch_build.py $(VENV)/.runtime
+	$(BIN)/python hatch_build.py
+	@touch $@
+
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-setup: $(VENV)/.runtime
+setup: $(VENV)/.runtime $(VENV)/.compiled
 	@$(BIN)/callgauge kafka --prepare
 
-dev: $(VENV)/.dev
+dev: $(VENV)/.dev $(VENV)/.compiled
 	@$(BIN)/callgauge kafka --prepare
 
 demo: setup

@@ -1,1 +1,5 @@
 """callgauge: from call events in Kafka to live service level in Prometheus."""
+
+from stream import compiled
+
+compiled.use()

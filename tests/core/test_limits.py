@@ -4,6 +4,7 @@ import os
 import sys
 from dataclasses import replace
 from datetime import UTC
+from types import GetSetDescriptorType, MemberDescriptorType
 
 import pytest
 
@@ -166,7 +167,15 @@ def weight(thing, seen=None):
     elif isinstance(thing, list | tuple | set | frozenset):
         parts = list(thing)
     else:
-        names = (*getattr(thing, "__struct_fields__", ()), *getattr(type(thing), "__slots__", ()))
+        kind = type(thing)
+        # the attributes of a compiled class, and the slots of any other, are descriptors of its type
+        slots = [
+            name
+            for name, of in vars(kind).items()
+            if isinstance(of, MemberDescriptorType | GetSetDescriptorType)
+            and kind.__module__.startswith("stream.")
+        ]
+        names = (*getattr(thing, "__struct_fields__", ()), *slots)
         parts = [getattr(thing, name, None) for name in names] + [getattr(thing, "__dict__", None)]
     return total + sum(weight(part, seen) for part in parts)
 

@@ -1,0 +1,115 @@
+"""Compile the hot modules of the core with mypyc, for a wheel or in place: `python hatch_build.py`.
+
+The same sources as machine code count an event in less than two thirds of the time. Where there is no C compiler nothing
+is compiled, and callgauge runs as plain Python: that is said, and is no error. What comes out lies in
+`stream/_compiled`, in a folder named after the sources (see `stream/compiled.py`).
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).parent
+# Types are checked by `make lint`; here mypy only has to read them, whatever else is installed.
+MYPY_OPTIONS = ("--config-file=", "--ignore-missing-imports", "--no-warn-unused-configs")
+
+
+def _compiled() -> ModuleType:
+    """Load stream/compiled.py by itself: what `stream` needs may not be installed yet."""
+    spec = importlib.util.spec_from_file_location("compiled", ROOT / "stream" / "compiled.py")
+    assert spec is not None  # noqa: S101 - it is a file of ours
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def compile_core() -> Path | None:
+    """Compile, unless that is done for these sources; return the folder, or None where it cannot be done."""
+    compiled = _compiled()
+    folder: Path = compiled.folder()
+    if folder.is_dir():
+        return folder
+    try:
+        from mypyc.build import mypycify  # noqa: PLC0415 - may be missing, which is no error
+        from setuptools import Distribution  # noqa: PLC0415
+        from setuptools.errors import CompileError  # noqa: PLC0415
+    except ImportError as error:
+        print(f"callgauge: the core stays plain Python: {error}", file=sys.stderr)
+        return None
+    with tempfile.TemporaryDirectory(prefix="callgauge-") as made:
+        here = Path.cwd()
+        os.chdir(made)
+        said = io.StringIO()  # warnings of style, and what is wrong where something is
+        try:
+            _lay_sources(Path(made))
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                extensions = mypycify(
+                    [*MYPY_OPTIONS, *(name.replace(".", "/") + ".py" for name in compiled.MODULES)],
+                    opt_level="3",
+                    group_name=compiled.GROUP.removesuffix("__mypyc"),
+                )
+            command: Any = Distribution({"name": "callgauge", "ext_modules": extensions}).get_command_obj("build_ext")
+            command.build_lib = "lib"
+            command.ensure_finalized()
+            command.run()
+            _gather(Path("lib"), Path("done"), compiled)
+            _move_in(Path("done"), folder)
+        except (CompileError, OSError, SystemExit) as error:  # mypyc exits where it finds a type that does not fit
+            print(f"{said.getvalue()}callgauge: the core stays plain Python: {error}", file=sys.stderr)
+            return None
+        finally:
+            os.chdir(here)
+    return folder
+
+
+def _lay_sources(into: Path) -> None:
+    """Copy what is compiled and what it imports: nothing else is to be read, and nothing is written beside sources."""
+    shutil.copytree(ROOT / "schemas", into / "schemas")
+    (into / "stream").mkdir()
+    (into / "stream" / "__init__.py").touch()
+    shutil.copytree(ROOT / "stream" / "core", into / "stream" / "core")
+
+
+def _gather(lib: Path, into: Path, compiled: ModuleType) -> None:
+    """Lay the libraries side by side, under their modules' full names."""
+    into.mkdir()
+    for name in (*compiled.MODULES, compiled.GROUP):
+        shutil.move(lib / (name.replace(".", "/") + compiled.suffix()), into / (name + compiled.suffix()))
+
+
+def _move_in(done: Path, folder: Path) -> None:
+    """Make it appear whole or not at all, and drop what was made of earlier sources for the same Python."""
+    folder.parent.mkdir(exist_ok=True)
+    for old in folder.parent.glob(f"*{folder.suffix}*"):
+        shutil.rmtree(old)
+    nearly = folder.with_name(f"{folder.name}.new")
+    shutil.move(done, nearly)
+    nearly.rename(folder)
+
+
+class CompiledCore(BuildHookInterface[Any]):
+    """What hatchling calls when it builds a wheel, or installs the source tree."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile; a wheel then holds the code, and is of this Python and machine."""
+        folder = compile_core()
+        if folder is not None and version == "standard":
+            build_data["force_include"][str(folder)] = f"stream/_compiled/{folder.name}"
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+
+
+if __name__ == "__main__":
+    compile_core()
