@@ -60,9 +60,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The core and the schemas first, with their branches (100 %, but for what Hypothesis may not draw); then all the rest, without the cost of measuring that.
+# The core and the schemas first, as Python, with their branches (100 %, but for what Hypothesis may not draw); then the core compiled; then all the rest, without the cost of measuring that.
 test: dev display
-	$(BIN)/python -m pytest tests/core tests/schemas --cov --cov-fail-under=99 --numprocesses=2 --durations=0 --durations-min=5
+	$(BIN)/python -m pytest -p tests.plain_core tests/core tests/schemas --cov --cov-fail-under=99 --numprocesses=2 --durations=0 --durations-min=5
+	$(BIN)/python -m pytest tests/core --numprocesses=2 --durations=0 --durations-min=5
 	$(BIN)/python -m pytest $(THE_REST) -m "not alone" --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 	$(BIN)/python -m pytest $(THE_REST) -m alone --numprocesses=2 --dist=loadfile
 
@@ -102,4 +103,4 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --no-header --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --extra kafka --extra parquet --extra report --group dev pyproject.toml --output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) stream/_compiled .pytest_cache .mypy_cache .ruff_cache .hypothesis

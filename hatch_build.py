@@ -1,7 +1,7 @@
 """Compile the hot modules of the core with mypyc, for a wheel or in place: `python hatch_build.py`.
 
-The same sources as machine code count an event in less than two thirds of the time. Where there is no C compiler nothing
-is compiled, and callgauge runs as plain Python: that is said, and is no error. What comes out lies in
+The same sources as machine code fold an event in less than two thirds of the time. Where there is no C compiler
+nothing is compiled, and callgauge runs as plain Python: that is said, and is no error. What comes out lies in
 `stream/_compiled`, in a folder named after the sources (see `stream/compiled.py`).
 """
 
@@ -58,13 +58,19 @@ def compile_core() -> Path | None:
                     opt_level="3",
                     group_name=compiled.GROUP.removesuffix("__mypyc"),
                 )
-            command: Any = Distribution({"name": "callgauge", "ext_modules": extensions}).get_command_obj("build_ext")
+            command: Any = Distribution({"name": "callgauge", "ext_modules": extensions}).get_command_obj(
+                "build_ext"
+            )
             command.build_lib = "lib"
             command.ensure_finalized()
             command.run()
             _gather(Path("lib"), Path("done"), compiled)
             _move_in(Path("done"), folder)
-        except (CompileError, OSError, SystemExit) as error:  # mypyc exits where it finds a type that does not fit
+        except (
+            CompileError,
+            OSError,
+            SystemExit,
+        ) as error:  # mypyc exits where it finds a type that does not fit
             print(f"{said.getvalue()}callgauge: the core stays plain Python: {error}", file=sys.stderr)
             return None
         finally:
@@ -84,7 +90,7 @@ def _gather(lib: Path, into: Path, compiled: ModuleType) -> None:
     """Lay the libraries side by side, under their modules' full names."""
     into.mkdir()
     for name in (*compiled.MODULES, compiled.GROUP):
-        shutil.move(lib / (name.replace(".", "/") + compiled.suffix()), into / (name + compiled.suffix()))
+        shutil.move(lib / (name.replace(".", "/") + compiled.SUFFIX), into / (name + compiled.SUFFIX))
 
 
 def _move_in(done: Path, folder: Path) -> None:

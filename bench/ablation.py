@@ -3,7 +3,8 @@
 What is left between this and a bare loop is what all counting may take: the life of a call, cells, stage 2, and what is
 published and saved of them.
 
-As a process: `python -m bench.ablation worker --config FILE` is `callgauge worker` so disabled.
+As a process: `python -m bench.ablation worker --config FILE` is `callgauge worker` so disabled. Its core is plain
+Python, also where it could be compiled: a table of transitions that is compiled cannot be exchanged.
 """
 
 import sys
@@ -20,7 +21,10 @@ def run(setting: Setting, topic: Topic) -> FullJob:
 
 
 def _main() -> int:
-    from stream.cli import main  # noqa: PLC0415 - the parent does without
+    from stream import compiled  # noqa: PLC0415 - the parent does without
+
+    compiled.avoid()
+    from stream.cli import main  # noqa: PLC0415
     from stream.core import calls  # noqa: PLC0415
 
     def nothing(*_: Any) -> None:

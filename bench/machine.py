@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from bench.child import ROOT
-from stream import clock
+from stream import clock, compiled
 from stream.kafka.java import find_java
 
 _JARS = ROOT / "stream" / "kafka" / "jars.lock"
@@ -27,6 +27,7 @@ def machine() -> dict[str, str]:
         "memory": f"{_memory_bytes() / 2**30:.0f} GiB",
         "system": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "core": "compiled" if compiled.in_use() else "plain Python",
         "faust-streaming": metadata.version("faust-streaming"),
         "aiokafka": metadata.version("aiokafka"),
         "msgspec": metadata.version("msgspec"),

@@ -7,10 +7,9 @@ Without a folder that fits, the same modules run as Python: the same results, in
 
 import hashlib
 import sys
-import sysconfig
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -26,14 +25,10 @@ MODULES: Final = (
     "stream.core.calls",
     "stream.core.queue_board",
 )
+SUFFIX: Final = EXTENSION_SUFFIXES[0]  # of a module for this Python on this machine
 GROUP: Final = "callgauge__mypyc"  # the one library that holds the code of all of them
 _FOLDERS: Final = ROOT / "stream" / "_compiled"
 _DIGEST_CHARACTERS: Final = 16
-
-
-def suffix() -> str:
-    """Return how a module for this Python on this machine ends."""
-    return str(sysconfig.get_config_var("EXT_SUFFIX"))
 
 
 def folder() -> Path:
@@ -44,14 +39,14 @@ def folder() -> Path:
     digest = hashlib.sha256()
     for source in sorted([*(ROOT / "stream" / "core").glob("*.py"), *(ROOT / "schemas").glob("*.py")]):
         digest.update(f"{source.name}\n".encode() + source.read_bytes())
-    return _FOLDERS / (digest.hexdigest()[:_DIGEST_CHARACTERS] + suffix().removesuffix(".so"))
+    return _FOLDERS / (digest.hexdigest()[:_DIGEST_CHARACTERS] + SUFFIX.removesuffix(".so"))
 
 
 class _Finder(MetaPathFinder):
     """Finds the compiled modules before Python looks for their sources."""
 
     def __init__(self, place: Path) -> None:
-        self.files = {name: place / (name + suffix()) for name in (*MODULES, GROUP)}
+        self.files = {name: place / (name + SUFFIX) for name in (*MODULES, GROUP)}
 
     def find_spec(
         self,

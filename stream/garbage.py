@@ -7,9 +7,9 @@ hundreds of thousands of calls again and again for nothing, which costs a fifth 
 import gc
 from typing import Final
 
-# So many things that the collector follows have to come together before it looks: more than a catch-up has in hand, whose
-# fetches alone are 100,000 records. At 200,000 it looked through those again and again, for an eighth of the throughput;
-# beyond this nothing more is gained, and what is left to it would only wait longer.
+# So many things that the collector follows have to come together before it looks: more than a catch-up has in hand,
+# whose fetches alone are 100,000 records. At 200,000 it looked through those again and again, for an eighth of the
+# throughput; beyond this nothing more is gained, and what is left to it would only wait longer.
 _THRESHOLDS: Final = (1_000_000, 50, 50)
 
 

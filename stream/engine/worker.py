@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError as ClientError
 
+from stream import compiled
 from stream.access import KafkaRefusedError, KafkaUnreachableError
 from stream.access.reach import reach
 from stream.engine.engine import Engine, EngineError
@@ -140,6 +141,7 @@ async def _start(engine: Engine) -> None:
         engine.fail(error)
         return
     spare_the_collector()
+    log.info("started; the core is %s", "compiled" if compiled.in_use() else "plain Python, which is slower")
 
 
 async def _stop(engine: Engine, starting: "asyncio.Future[None]", timeout_s: float) -> bool:
