@@ -20,7 +20,7 @@ PREFILL_TIMEOUT_S = 1_800.0
 class Sizes:
     """How much is measured."""
 
-    events: int = 800_000
+    events: int = 1_000_000
     rounds: int = 3
     faust_s: float = 20.0
     faust_warm_up_s: float = 4.0

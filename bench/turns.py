@@ -16,7 +16,7 @@ from bench.worker import Worker
 from stream import clock
 
 READY_LOOK_S = 0.2
-WARM_UP_S = 30.0  # a worker that begins from nothing holds more and more at first, and an event costs more
+WARM_UP_S = 20.0  # a worker that begins from nothing holds more and more at first, and an event costs more
 
 Disturbance = Callable[[Worker], AbstractContextManager[None]]
 
