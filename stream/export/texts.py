@@ -21,9 +21,9 @@ from stream.settings import Alerts
 # Texts hold for this many times what making them took, which is a twentieth of a core at most: 0.7 s with 50 queues,
 # 10 s with 1,000. A worker that keeps up has most of its core to spare.
 METRICS_REST: Final = 19
-# An eightieth: what a backlog loses to scrapers should stay below 5 %, and what was looked at costs half as much again
-# as the look, when the next records come.
-METRICS_REST_BEHIND: Final = 79
+# A hundred-and-sixtieth: what a backlog loses to scrapers should stay below 5 %; what was looked at costs half as much
+# again as the look, when the next records come; and whoever asks now and then finds an old text each time.
+METRICS_REST_BEHIND: Final = 159
 # The interval in prometheus.yml: who asks as seldom never gets the same text twice.
 METRICS_AGE_MAX_S: Final = 15.0
 # A text of 1,000 queues takes a second while a backlog is read, because minutes have gone by since the last one; and
