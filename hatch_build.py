@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -39,43 +40,44 @@ def compile_core() -> Path | None:
     folder: Path = compiled.folder()
     if folder.is_dir():
         return folder
+    said = io.StringIO()  # warnings of style, and what is wrong where something is
     try:
-        from mypyc.build import mypycify  # noqa: PLC0415 - may be missing, which is no error
-        from setuptools import Distribution  # noqa: PLC0415
-        from setuptools.errors import CompileError  # noqa: PLC0415
-    except ImportError as error:
-        print(f"callgauge: the core stays plain Python: {error}", file=sys.stderr)
-        return None
-    with tempfile.TemporaryDirectory(prefix="callgauge-") as made:
-        here = Path.cwd()
-        os.chdir(made)
-        said = io.StringIO()  # warnings of style, and what is wrong where something is
-        try:
-            _lay_sources(Path(made))
+        _find_compiler()
+        with tempfile.TemporaryDirectory(prefix="callgauge-") as made, contextlib.chdir(made):
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                extensions = mypycify(
-                    [*MYPY_OPTIONS, *(name.replace(".", "/") + ".py" for name in compiled.MODULES)],
-                    opt_level="3",
-                    group_name=compiled.GROUP.removesuffix("__mypyc"),
-                )
-            command: Any = Distribution({"name": "callgauge", "ext_modules": extensions}).get_command_obj(
-                "build_ext"
-            )
-            command.build_lib = "lib"
-            command.ensure_finalized()
-            command.run()
-            _gather(Path("lib"), Path("done"), compiled)
+                _build(compiled)
             _move_in(Path("done"), folder)
-        except (
-            CompileError,
-            OSError,
-            SystemExit,
-        ) as error:  # mypyc exits where it finds a type that does not fit
-            print(f"{said.getvalue()}callgauge: the core stays plain Python: {error}", file=sys.stderr)
-            return None
-        finally:
-            os.chdir(here)
+    # mypyc exits where it finds a type that does not fit; setuptools has errors without a common ancestor
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, Python does as well
+        print(f"{said.getvalue()}callgauge: the core stays plain Python: {error}", file=sys.stderr)
+        return None
     return folder
+
+
+def _find_compiler() -> None:
+    """Raise where there is none: before mypyc has worked for seconds."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        raise FileNotFoundError(f"no C compiler ({compiler})")
+
+
+def _build(compiled: ModuleType) -> None:
+    """Make the libraries, in ``done`` of the working folder."""
+    from mypyc.build import mypycify  # noqa: PLC0415 - may be missing, which is no error
+    from setuptools import Distribution  # noqa: PLC0415
+
+    _lay_sources(Path())
+    extensions = mypycify(
+        [*MYPY_OPTIONS, *(name.replace(".", "/") + ".py" for name in compiled.MODULES)],
+        opt_level="3",
+        group_name=compiled.GROUP.removesuffix("__mypyc"),
+    )
+    distribution = Distribution({"name": "callgauge", "ext_modules": extensions})
+    command: Any = distribution.get_command_obj("build_ext")
+    command.build_lib = "lib"
+    command.ensure_finalized()
+    command.run()
+    _gather(Path("lib"), Path("done"), compiled)
 
 
 def _lay_sources(into: Path) -> None:

@@ -98,10 +98,11 @@ def test_code_of_earlier_sources_is_never_run(tree):
         assert origin_of_the_fold(tree) == str(tree / "stream" / "core" / "calls.py")
 
 
-def test_without_a_compiler_it_stays_python_and_says_so(tree):
+@pytest.mark.parametrize("compiler", ["/nonexistent/cc", "false"])
+def test_without_a_compiler_that_works_it_stays_python_and_says_so(tree, compiler):
     """A machine with nothing but Python is enough."""
     shutil.rmtree(tree / "stream" / "_compiled")
-    done = run("hatch_build.py", cwd=tree, CC="/nonexistent/cc")
+    done = run("hatch_build.py", cwd=tree, CC=compiler)
 
     assert "the core stays plain Python" in done.stderr
     assert origin_of_the_fold(tree) == str(tree / "stream" / "core" / "calls.py")
