@@ -3,7 +3,7 @@
 
 FROM python:3.13.7-slim-bookworm@sha256:adafcc17694d715c905b4c7bebd96907a1fd5cf183395f0ebc4d3428bd22d92d AS build
 WORKDIR /src
-# The core is compiled; without a compiler it would be plain Python, and half as fast.
+# The core is compiled; without a compiler it would be plain Python, and an event cost half as much again.
 RUN apt-get update -qq
 RUN apt-get install -y -qq --no-install-recommends gcc libc6-dev
 COPY requirements.lock ./
