@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import IN_CI
 
-INSTALL = "apt-get install --no-install-recommends prometheus prometheus-alertmanager"
+INSTALL = "apt-get install --no-install-recommends prometheus prometheus-alertmanager gcc libc6-dev"
 
 
 def program(*names: str) -> str:

@@ -169,11 +169,9 @@ def weight(thing, seen=None):
     else:
         kind = type(thing)
         # the attributes of a compiled class, and the slots of any other, are descriptors of its type
+        descriptors = vars(kind).items() if kind.__module__.startswith("stream.") else ()
         slots = [
-            name
-            for name, of in vars(kind).items()
-            if isinstance(of, MemberDescriptorType | GetSetDescriptorType)
-            and kind.__module__.startswith("stream.")
+            name for name, of in descriptors if isinstance(of, MemberDescriptorType | GetSetDescriptorType)
         ]
         names = (*getattr(thing, "__struct_fields__", ()), *slots)
         parts = [getattr(thing, name, None) for name in names] + [getattr(thing, "__dict__", None)]
