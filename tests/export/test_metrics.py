@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from stream.core import fields as f
 from stream.core.labels import LABEL_CHARACTERS_MAX
-from stream.core.snapshot import HistogramView, PipelineView
+from stream.core.snapshot import HistogramView, PipelineView, WindowView
 from stream.export.collector import SnapshotCollector, registry_of
 from stream.export.metrics import METRICS, Kind, scrape
 from stream.export.render import render
@@ -336,6 +336,8 @@ HOSTILE = [
     "lone \ud800 surrogate",
     "# HELP x y",
     "{}=,",
+    "100 % %d %s %% %(queue)s",
+    r"\0 \n \\ \" {queue} {{}} {0}",
     " ",
     "",
     "<script>alert(1)</script>",
@@ -343,6 +345,38 @@ HOSTILE = [
     "y" * 10_000,
     "🦊" * 5_000,
 ]
+
+
+def test_hostile_labels_are_written_as_prometheus_client_writes_them():
+    """Of queues and of windows, even such as no name from outside becomes; in histograms of any size."""
+    labels = [name for name in HOSTILE if len(name) <= LABEL_CHARACTERS_MAX and "\ud800" not in name]
+    window = WindowView(0, 1, counts(80, 60, abandoned=20, blocked=25))
+    histograms = {
+        "talk": HistogramView(BOUNDS_MS, (7,) * 13, 1_234_567),
+        "handle": HistogramView(BOUNDS_MS, (1_000_000,) * 13, 10**12),
+    }
+    view = queue("a", histograms=histograms, windows=dict.fromkeys(labels, window))
+    taken = replace(scrape(snapshot, BUILD, stopped), queues=tuple((label, view) for label in labels))
+    registry = registry_of(lambda: taken)
+
+    assert {"line\nbreak\r\n", "nul\x00 bell\x07"} < set(labels)
+    assert render(taken, openmetrics=False) == generate_latest(registry)
+    assert render(taken, openmetrics=True) == generate_openmetrics(registry)
+
+
+def test_queues_may_differ_in_their_windows_and_bounds():
+    """What the lines of all queues have in common is theirs by what they have, not by who came first."""
+    busy = counts(80, 60)
+    view = snapshot(
+        queue("a", busy, histograms={"talk": HistogramView((1_000, 2_500), (1, 2, 3), 4_000)}),
+        queue("b", busy, histograms={"talk": HistogramView((1_000, 9_000), (10**6, 2, 3), 4_000)}),
+        queue("c", busy, histograms={"talk": HistogramView((1_000, 9_000), (4, 5, 6), 4_000)}),
+        queue("d", windows=dict(reversed(queue("d", busy).windows.items()))),
+        queue("e", windows={"2h": WindowView(0, 1, busy)}),
+    )
+    registry = registry_of(lambda: scrape(lambda: view, BUILD, stopped))
+
+    assert text_of(view) == generate_latest(registry).decode()
 
 
 def queue_labels(view, *, openmetrics):
