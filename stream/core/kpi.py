@@ -24,11 +24,11 @@ class Count:
     def of(self, counts: Mapping[int, int]) -> int:
         """Add up the fields of a cell, a window or a total."""
         # A hundred thousand times in a scrape of a large centre: no generators.
-        value, held = 0, counts.get
+        value = 0
         for field in self.plus:
-            value += held(field, 0)
+            value += counts.get(field, 0)
         for field in self.minus:
-            value -= held(field, 0)
+            value -= counts.get(field, 0)
         return value
 
 
