@@ -519,7 +519,7 @@ def merge_views(name: str, views: Sequence[QueueView]) -> QueueView:
 
 def merge_counts(all_counts: Sequence[Mapping[int, int]]) -> Counts:
     """Add up counts; the longest wait is the longest of all."""
-    total = total_of(all_counts)
+    total = total_of(map(dict, all_counts))
     longest = [counts[f.LONGEST_WAIT_MS] for counts in all_counts if f.LONGEST_WAIT_MS in counts]
     if longest:
         total[f.LONGEST_WAIT_MS] = max(longest)

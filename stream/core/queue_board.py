@@ -10,7 +10,7 @@ that is too far from it, as in a backlog, is added up anew, of the largest piece
 from collections.abc import Iterable, Mapping
 from operator import add as add_up
 from operator import sub as subtract
-from typing import Final
+from typing import Any, Final
 
 from stream.core import fields as f
 from stream.core.counts import Counts, add, total_of
@@ -19,7 +19,7 @@ from stream.core.rules import QUARTER_MS
 from stream.core.snapshot import HistogramView, QueueView, WindowView
 from stream.core.wire import QueueUpdate
 
-_NOTHING: Final[Mapping[int, int]] = {}
+_NOTHING: Final[Counts] = {}
 _LONGEST: Final = f.LONGEST_WAIT_MS
 _NO_WAIT: Final = -1
 _NO_VIEW: Final = HistogramView((), (), 0)
@@ -160,7 +160,7 @@ class QueueBoard:
             finals[bucket] = max(wait_ms, finals.get(bucket, 0))
             of_quarters[quarter] = max(wait_ms, of_quarters.get(quarter, 0))
 
-    def _replace(self, bucket: int, old: Mapping[int, int], new: Counts) -> Counts:
+    def _replace(self, bucket: int, old: Counts, new: Counts) -> Counts:
         """Follow a cell, in all but the counts of minutes and quarters; return what comes to those."""
         difference = _difference(old, new) if old else new
         if _LONGEST in difference:
@@ -302,7 +302,7 @@ class QueueBoard:
                 window.longest_ms = wait_ms
                 window.shown = None
 
-    def window(self, index: int, start: int, end: int) -> Mapping[int, int]:
+    def window(self, index: int, start: int, end: int) -> Counts:
         """Return the counts of a window, moved to the buckets [start, end): the same object while they are the same."""
         self._catch_up()
         window = self._windows[index]
@@ -469,7 +469,7 @@ def _whole(start: int, end: int, size: int) -> tuple[int, int, int, int]:
     return first * size, first, last, last * size
 
 
-def _difference(old: Mapping[int, int], new: Counts) -> Counts:
+def _difference(old: Counts, new: Counts) -> Counts:
     held = old.get
     difference = {field: change for field, count in new.items() if (change := count - held(field, 0))}
     for field, count in old.items():
@@ -485,7 +485,7 @@ def _set(table: dict[int, int], key: int, value: int | None) -> None:
         table[key] = value
 
 
-def _present(table: Mapping[int, object], first: int, last: int) -> Iterable[int]:
+def _present(table: dict[int, Any], first: int, last: int) -> Iterable[int]:
     """Return the keys of a table in [first, last), by whichever is shorter."""
     if last - first <= _FEW * len(table):
         return [key for key in range(first, last) if key in table]
