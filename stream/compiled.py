@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = (
     "stream.core.counts",
     "stream.core.rules",
+    "stream.core.minute",
     "stream.core.cells",
     "stream.core.call",
     "stream.core.calls",

@@ -54,32 +54,31 @@ SABOTAGES: Final = (
         (SIMULATION, "tests/properties/test_fold.py::test_redelivery_of_applied_offsets_changes_nothing"),
     ),
     Sabotage(
-        "stage 2 takes an older value of a cell for a newer one",
+        "stage 2 takes an older value of a minute for a newer one",
         "stream/core/queue_board.py",
-        "if bucket < final_before or (held is not None and held[0] > offset):",
-        "if bucket < final_before:",
+        "if first + per_minute <= final_before or (held is not None and held[0] > offset):",
+        "if first + per_minute <= final_before:",
         ("tests/core/test_queue_board.py",),
     ),
     Sabotage(
         "stage 2 adds what it is told instead of replacing",
         "stream/core/queue_board.py",
-        "replace(bucket, held[1] if held else _NOTHING, counts)",
-        "replace(bucket, _NOTHING, counts)",
+        "            self._replace(number, old, counts)\n",
+        "            self._replace(number, _NOTHING, counts)\n",
         (SIMULATION, "tests/properties/test_board.py::test_the_board_equals_the_oracle"),
     ),
     Sabotage(
         "stage 2 counts a final cell again",
         "stream/core/queue_board.py",
-        "if bucket < final_before or (held",
-        "if bucket < 0 or (held",
+        "if first + per_minute <= final_before or (held",
+        "if first < 0 or (held",
         (SIMULATION, "tests/properties/test_board.py::test_the_board_equals_the_oracle"),
     ),
     Sabotage(
         "what was taken back is not told to those who may have heard it",
         "stream/core/cells.py",
-        "            if cell is None:\n                # Also",
-        "            if cell is None and not counts:\n                continue\n"
-        "            if cell is None:\n                # Also",
+        "for number in self._changed_minutes()]\n",
+        "for number in self._changed_minutes() if self.minutes[number]]\n",
         (SIMULATION, "tests/core/test_found.py"),
     ),
     Sabotage(
@@ -162,7 +161,7 @@ SABOTAGES: Final = (
     Sabotage(
         "minutes are not followed",
         "stream/core/queue_board.py",
-        "            add(self._minutes[minute], difference)\n",
+        "        add(minute, fields)\n",
         "",
         ("tests/core/test_queue_board.py",),
     ),
@@ -381,10 +380,10 @@ SABOTAGES: Final = (
         ("tests/broker/test_rebalance.py::test_a_leader_without_news_of_the_topics_waits_for_it",),
     ),
     Sabotage(
-        "a packed cell is not unpacked before it is counted into",
+        "a packed minute is not unpacked before it is counted into",
         "stream/core/cells.py",
-        "        if bucket not in ledger.cells and not ledger.unpack(bucket):\n",
-        "        if bucket not in ledger.cells:\n",
+        "        if number not in ledger.minutes and not ledger.unpack(number):\n",
+        "        if number not in ledger.minutes:\n",
         (
             SIMULATION,
             "tests/core/test_cells.py",
@@ -392,10 +391,10 @@ SABOTAGES: Final = (
         ),
     ),
     Sabotage(
-        "a checkpoint takes a cell away that is not sent yet",
+        "a checkpoint takes a minute away that is not sent yet",
         "stream/core/cells.py",
-        "        for bucket in fresh.keys() - self.changed.keys():\n",
-        "        for bucket in list(fresh):\n",
+        "        for number in fresh.keys() - set(self._changed_minutes()):\n",
+        "        for number in list(fresh):\n",
         (
             "tests/core/test_cells.py",
             "tests/properties/test_fold.py::test_saving_changes_nothing_in_what_goes_on",
@@ -404,8 +403,8 @@ SABOTAGES: Final = (
     Sabotage(
         "what changes in a window is not noted",
         "stream/core/queue_board.py",
-        "            self._note(bucket, difference)\n",
-        "            pass\n",
+        "shown = self._note(number, first) if first < self._seen else None\n",
+        "shown: Counts | None = None\n",
         ("tests/core/test_queue_board.py",),
     ),
     Sabotage(

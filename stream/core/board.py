@@ -15,14 +15,16 @@ import msgspec
 from stream.core import fields as f
 from stream.core import kpi
 from stream.core.calls import Record
-from stream.core.checkpoint import CheckpointError, Encoded, encode, unseal
+from stream.core.checkpoint import CheckpointError, Encoded, encode, header, unseal
 from stream.core.counts import Counts, total_of
+from stream.core.fields import CELLS_LAYOUT
+from stream.core.minute import cells_a_minute
 from stream.core.queue_board import QueueBoard
 from stream.core.queue_state import QueueState
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, Status, WindowView
 from stream.core.window import day_start_ms, interval_start_ms, minute_of_week, rfc3339
-from stream.core.wire import PUBLICATION_VERSION, Publication, decode_publication, shard_of
+from stream.core.wire import CELLS_VERSION, PUBLICATION_VERSION, Publication, decode_publication, shard_of
 
 MAGIC: Final = b"cgS2"
 INTERVAL: Final = "interval"
@@ -65,7 +67,8 @@ class BoardShard:
         self._rules = rules
         self._bucket_ms = rules.fold.bucket_ms
         self._sources: dict[int, Source] = {}
-        self._held: dict[int, dict[int, set[str]]] = {}  # partition -> bucket -> queues with a cell there
+        self._minute_ms = cells_a_minute(self._bucket_ms) * self._bucket_ms
+        self._held: dict[int, dict[int, set[str]]] = {}  # partition -> minute -> queues that it said it of
         self._queues: dict[str, QueueBoard] = {}
         self._open: dict[
             int, dict[str, bool]
@@ -110,10 +113,13 @@ class BoardShard:
         for update in publication.queues:
             name = update.name
             queue = self._queue(name, update.first_at_ms)
-            for bucket in queue.absorb(partition, offset, update, final_before):
-                place = places.get(bucket)
+            if publication.version <= CELLS_VERSION:
+                update.minutes = queue.whole_minutes(partition, update.minutes)
+            for number in queue.absorb(partition, offset, update, final_before):
+                place = places.get(number)
                 if place is None:
-                    place = places[bucket] = held.setdefault(bucket, set()), self._interval(bucket)
+                    interval = self._interval(number * self._minute_ms)
+                    place = places[number] = held.setdefault(number, set()), interval
                 place[0].add(name)
                 place[1][name] = True
         # What was final stays final, even after a restart with a longer grace: its cells are let go of.
@@ -129,13 +135,13 @@ class BoardShard:
                 publication.as_of_ms,
                 publication.caught_up,
             )
-            self._settle(partition, final_before_ms // self._bucket_ms)
+            self._settle(partition, final_before_ms // self._minute_ms)
 
     def _settle(self, partition: int, final_before: int) -> None:
         held = self._held[partition]
-        for bucket in [old for old in held if old < final_before]:
-            for name in held.pop(bucket):
-                self._queues[name].settle(partition, bucket)
+        for number in [old for old in held if old < final_before]:
+            for name in held.pop(number):
+                self._queues[name].settle(partition, number)
 
     def _queue(self, name: str, first_at_ms: int) -> QueueBoard:
         queue = self._queues.get(name)
@@ -146,9 +152,9 @@ class BoardShard:
     def _board(self, state: QueueState) -> QueueBoard:
         return QueueBoard(state, len(self._rules.rolling) + 2, self._bucket_ms)
 
-    def _interval(self, bucket: int) -> dict[str, bool]:
-        """Return what is noted of the interval that holds a bucket."""
-        quarter = bucket * self._bucket_ms // QUARTER_MS
+    def _interval(self, at_ms: int) -> dict[str, bool]:
+        """Return what is noted of the interval that holds a moment."""
+        quarter = at_ms // QUARTER_MS
         start_ms = self._interval_of.get(quarter)
         if start_ms is None:
             start_ms = interval_start_ms(quarter * QUARTER_MS, self._rules.interval_ms, self._rules.time_zone)
@@ -163,8 +169,8 @@ class BoardShard:
             self._open = intervals
             return
         for start_ms, queues in intervals.items():
-            for bucket in range(start_ms // self._bucket_ms, (start_ms + interval_ms) // self._bucket_ms):
-                self._interval(bucket).update(dict.fromkeys(queues, True))
+            for at_ms in range(start_ms, start_ms + interval_ms, QUARTER_MS):
+                self._interval(at_ms).update(dict.fromkeys(queues, True))
 
     def _prune(self) -> None:
         """Drop what no window can show any more, once every quarter hour of the clock."""
@@ -374,13 +380,16 @@ class BoardShard:
         board._clock_ms = state.clock_ms
         board._sources = state.sources
         board._restore_open(state.open_intervals, state.interval_ms)
+        of_cells = header(MAGIC, data).layout <= CELLS_LAYOUT
         for saved in state.queues:
+            if of_cells:
+                saved.put_cells_together(cells_a_minute(state.bucket_ms))
             board._queues[saved.name] = board._board(saved)
             for partition, part in saved.parts.items():
                 if state.bounds_ms != list(rules.fold.histogram_bounds_ms):
                     part.histograms = []  # stage 1 says them again, by the new bounds, when it restarts
-                for bucket in part.cells:
-                    board._held.setdefault(partition, {}).setdefault(bucket, set()).add(saved.name)
+                for number in part.minutes:
+                    board._held.setdefault(partition, {}).setdefault(number, set()).add(saved.name)
         return board
 
 

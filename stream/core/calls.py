@@ -35,7 +35,8 @@ from stream.core.call import (
 )
 from stream.core.calls_state import StageState
 from stream.core.cells import Book, Ledger
-from stream.core.checkpoint import CheckpointError, Encoded, encode, unseal
+from stream.core.checkpoint import CheckpointError, Encoded, encode, header, unseal
+from stream.core.minute import cells_of
 from stream.core.rules import FoldRules, QueueRule
 from stream.core.snapshot import PipelineView
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
@@ -328,7 +329,8 @@ class CallsStage:
         ledger = ledgers.get(name)
         if ledger is None:
             bounds = len(self.rules.histogram_bounds_ms)
-            ledger = ledgers[name] = Ledger(name, self.rules.rule(name), bounds, at_ms)
+            rule = self.rules.rule(name)
+            ledger = ledgers[name] = Ledger(name, rule, bounds, at_ms, self.book.per_minute)
         place = self.add_place(ledger, ledger.rule)
         if name != f.OTHER or queue == f.OTHER:
             self._places[queue] = place  # names beyond the limit are not remembered: there is no end of them
@@ -446,14 +448,14 @@ class CallsStage:
         """Return the cells still held, as {(queue, bucket's start in ms): counts}; empty ones left out."""
         self._review()
         for ledger in self.book.ledgers.values():
-            for bucket in list(ledger.packed):
-                ledger.unpack(bucket)
+            for number in list(ledger.packed):
+                ledger.unpack(number)
             ledger.settle()
         return {
-            (ledger.name, bucket * self.rules.bucket_ms): dict(cell)
+            (ledger.name, bucket * self.rules.bucket_ms): cell
             for ledger in self.book.ledgers.values()
-            for bucket, cell in ledger.cells.items()
-            if cell
+            for number, minute in ledger.minutes.items()
+            for bucket, cell in cells_of(number, minute, self.book.per_minute).items()
         }
 
     def totals(self) -> dict[str, dict[int, int]]:
@@ -508,7 +510,7 @@ class CallsStage:
         if state.partition != partition:
             raise CheckpointError(f"checkpoint is of partition {state.partition}, not of {partition}")
         stage = cls(partition, rules)
-        state.into(stage)
+        state.into(stage, header(MAGIC, data).layout)
         return stage
 
 
@@ -518,12 +520,12 @@ def _next_sweep_ms(now_ms: int) -> int:
 
 
 def _update(ledger: Ledger) -> QueueUpdate:
-    cells = ledger.take()
+    minutes = ledger.take()
     return QueueUpdate(
         ledger.name,
         ledger.first_at_ms,
         ledger.oldest_waiting_at_ms(),
         ledger.totals,
         ledger.histograms,
-        cells,
+        minutes,
     )

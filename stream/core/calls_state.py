@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from stream.core.call import NEVER, Call, Log
-from stream.core.cells import Ledger, PackedCell
+from stream.core.cells import Ledger, PackedMinute, Pairs
 from stream.core.checkpoint import CheckpointError
+from stream.core.fields import CELLS_LAYOUT
+from stream.core.minute import PLACES_A_CELL
 from stream.core.rules import FoldRules, Formula, QueueRule
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class _LedgerState(msgspec.Struct, array_like=True, gc=False):
     first_at_ms: int
     totals: dict[int, int]
     histograms: list[list[int]]
-    cells: list[PackedCell]
+    minutes: list[PackedMinute]
 
 
 class StageState(msgspec.Struct, array_like=True, gc=False):
@@ -80,8 +82,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             [(key.decode(), until_ms) for key, until_ms in sorted(stage.cut_off.items())],
         )
 
-    def into(self, stage: "CallsStage") -> None:
-        """Restore a stage that is still empty."""
+    def into(self, stage: "CallsStage", layout: int) -> None:
+        """Restore a stage that is still empty, from a state of this layout of fields."""
         if self.bucket_ms != stage.rules.bucket_ms:
             raise CheckpointError(
                 f"checkpoint has buckets of {self.bucket_ms} ms, not {stage.rules.bucket_ms}"
@@ -90,9 +92,13 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
         stage.cut_off.update((call_id.encode(), until_ms) for call_id, until_ms in self.cut_off)
         if self.stream_time_ms is not None:
             stage.restore_time(self.stream_time_ms, self.late_before_ms, self.final_before_ms)
+        per_minute, bounds = stage.book.per_minute, len(stage.rules.histogram_bounds_ms)
         for state in self.ledgers:
-            rule, bounds = stage.rules.rule(state.name), len(stage.rules.histogram_bounds_ms)
-            stage.book.ledgers[state.name] = Ledger(state.name, rule, bounds, state.first_at_ms)
+            rule = stage.rules.rule(state.name)
+            ledger = Ledger(state.name, rule, bounds, state.first_at_ms, per_minute)
+            stage.book.ledgers[state.name] = ledger
+            if layout <= CELLS_LAYOUT:
+                state.minutes = _minutes(state.minutes, per_minute)
         self._restore_calls(stage)
         self._restore_book(stage)
 
@@ -107,7 +113,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
 
     def _restore_book(self, stage: "CallsStage") -> None:
         book = stage.book
-        book.buckets.clear()
+        book.minutes.clear()
         book.changed.clear()
         for state in self.ledgers:
             ledger = book.ledgers[state.name]
@@ -117,16 +123,17 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
                 _rebound(counts, self.bounds_ms, stage.rules.histogram_bounds_ms)
                 for counts in state.histograms
             ]
-            ledger.cells.clear()
+            ledger.minutes.clear()
             ledger.packed.clear()
             ledger.waits.clear()
             ledger.changed.clear()
-            for bucket, counts, waits in state.cells:
-                book.open(ledger, bucket)  # unsent: what was sent last may have been lost
-                ledger.put(bucket, counts, waits)
+            for number, counts, waits in state.minutes:
+                # Unsent: what was sent last may have been lost.
+                book.open(ledger, number * book.per_minute)
+                ledger.put(number, counts, waits)
         # everything is said once more after a restart
         book.changed.update(
-            {name: ledger for name, ledger in book.ledgers.items() if ledger.totals or ledger.cells}
+            {name: ledger for name, ledger in book.ledgers.items() if ledger.totals or ledger.minutes}
         )
         book.applied = self.applied
         book.duplicates = self.duplicates
@@ -158,14 +165,25 @@ def _ages(rules: FoldRules, state: tuple[int, int, int]) -> FoldRules:
 
 
 def _ledger_state(ledger: Ledger) -> _LedgerState:
-    cells = ledger.pack()  # which brings the totals up to date too
+    minutes = ledger.pack()  # which brings the totals up to date too
     return _LedgerState(
         ledger.name,
         ledger.first_at_ms,
         dict(sorted(ledger.totals.items())),
         ledger.histograms,
-        cast("list[PackedCell]", cells),  # to whoever reads what is written, that is what they are
+        cast("list[PackedMinute]", minutes),  # to whoever reads what is written, that is what they are
     )
+
+
+def _minutes(cells: list[PackedMinute], per_minute: int) -> list[PackedMinute]:
+    """Put cells together, which are (bucket, counts by field, waits by length) up to CELLS_LAYOUT."""
+    minutes: dict[int, tuple[Pairs, Pairs]] = {}
+    for bucket, counts, waits in cells:
+        number, cell = divmod(bucket, per_minute)
+        into_counts, into_waits = minutes.setdefault(number, ([], []))
+        into_counts += [(cell * PLACES_A_CELL + field, count) for field, count in counts]
+        into_waits += [(wait_ms * per_minute + cell, count) for wait_ms, count in waits]
+    return [(number, counts, waits) for number, (counts, waits) in minutes.items()]
 
 
 def _rebound(counts: list[int], old_bounds: list[int], new_bounds: Sequence[int]) -> list[int]:

@@ -1,10 +1,11 @@
-"""What stage 1 counts into: a ledger for each queue, a cell for each bucket in it.
+"""What stage 1 counts into: a ledger for each queue, and in it a cell for each bucket, minute by minute.
 
 Cells are absolute: a reader replaces what it had, so sending one twice is harmless. What is counted goes into the
 bucket's *change* since it was sent last; ``settle`` adds the changes to the cells and to the totals, once for many
-events. A cell leaves stage 1 once its bucket is final and sent; the ledger's totals keep what it counted.
+events. Cells are held, sent and saved by whole minutes (``stream.core.minute``). A minute leaves stage 1 once it is
+final and sent; the ledger's totals keep what it counted.
 
-With many queues there are hundreds of thousands of cells, and nearly all are at rest. A checkpoint leaves those packed,
+With many queues there are tens of thousands of minutes, and nearly all are at rest. A checkpoint leaves those packed,
 as it has written them: the next one takes them as they are, and they need a fraction of the memory.
 """
 
@@ -14,27 +15,32 @@ from typing import Final
 import msgspec
 
 from stream.core import fields as f
-from stream.core.counts import Counts, add
+from stream.core.counts import Counts, add_to
+from stream.core.minute import PLACES_A_CELL, cells_a_minute
 from stream.core.rules import QueueRule
 
 # The items of a dict, in order: there are many, and a list is quickly sorted and written.
 Pairs = list[tuple[int, int]]
-PackedCell = tuple[int, Pairs, Pairs]  # bucket, counts without the longest wait, waits
+# number, counts by place without the longest waits, waits (see Ledger.waits)
+PackedMinute = tuple[int, Pairs, Pairs]
 _ZEROS: Final = [0] * f.FIELD_COUNT
-_read_packed: Final = msgspec.msgpack.Decoder(PackedCell).decode
+_LONGEST: Final = f.LONGEST_WAIT_MS
+_NO_WAIT: Final = -1
+_read_packed: Final = msgspec.msgpack.Decoder(PackedMinute).decode
 
 
 class Ledger:
     """Everything that stage 1 knows of one queue in one source partition."""
 
     __slots__ = (
-        "cells",
         "changed",
         "first_at_ms",
         "histograms",
+        "minutes",
         "name",
         "newest_waiting_ms",
         "packed",
+        "per_minute",
         "rule",
         "totals",
         "waiting",
@@ -42,17 +48,18 @@ class Ledger:
         "waits",
     )
 
-    def __init__(self, name: str, rule: QueueRule, bounds: int, first_at_ms: int) -> None:
+    def __init__(self, name: str, rule: QueueRule, bounds: int, first_at_ms: int, per_minute: int) -> None:
         self.name = name
         self.rule = rule
         self.first_at_ms = first_at_ms
+        self.per_minute = per_minute  # cells in a minute
         self.changed: dict[int, list[int]] = {}  # by bucket: what is not in its cell yet, by field
-        self.cells: dict[int, Counts] = {}  # by bucket; without zeros, the longest wait among them
-        # By bucket, the waits that ended there, counted by length: a maximum cannot be taken back, a count can.
+        self.minutes: dict[int, Counts] = {}  # by number; the longest wait of each cell among the counts
+        # By minute, the waits that ended in it, each as its length times ``per_minute`` plus the cell's number in the
+        # minute, and how many: a maximum cannot be taken back, a count can.
         self.waits: dict[int, Counts] = {}
-        self.packed: dict[
-            int, msgspec.Raw
-        ] = {}  # by bucket, as a PackedCell: those that are not in the above
+        # By number, as PackedMinutes: those that are not in the above.
+        self.packed: dict[int, msgspec.Raw] = {}
         self.totals: Counts = {}
         self.histograms = [[0] * (bounds + 1) for _ in f.HISTOGRAM_NAMES]
         self.waiting: dict[bytes, int] = {}  # key of the call -> queued at, in order while waiting_in_order
@@ -78,70 +85,89 @@ class Ledger:
 
     def note_wait(self, bucket: int, wait_ms: int, sign: int) -> None:
         """Note, or take back, a wait that ended in a bucket. The bucket must be marked as changed."""
-        waits = self.waits.get(bucket)
+        number = bucket // self.per_minute
+        wait = (wait_ms - number) * self.per_minute + bucket
+        waits = self.waits.get(number)
         if waits is None:
-            self.waits[bucket] = {wait_ms: sign}
-        elif count := waits.get(wait_ms, 0) + sign:
-            waits[wait_ms] = count
+            self.waits[number] = {wait: sign}
+        elif count := waits.get(wait, 0) + sign:
+            waits[wait] = count
         else:
-            del waits[wait_ms]
+            del waits[wait]
 
     def settle(self) -> None:
         """Bring cells and totals up to date with what has changed."""
+        per_minute, totals = self.per_minute, self.totals
         for bucket, change in self.changed.items():
-            counts: Counts = {}
+            number = bucket // per_minute
+            minute = self.minutes[number]
+            base = (bucket - number * per_minute) * PLACES_A_CELL
             for field, count in enumerate(change):
                 if count:
-                    counts[field] = count
                     change[field] = 0
-            add(self.totals, counts)
-            cell = self.cells.get(bucket)
-            if cell is None:
-                # Also where all that was counted was taken back: before a crash, publishing at another moment, this
-                # partition may have told readers of it, and only a cell that is sent can correct that.
-                cell = self.cells[bucket] = counts
-            else:
-                add(cell, counts)
-            waits = self.waits.get(bucket)
-            if waits:
-                cell[f.LONGEST_WAIT_MS] = max(waits)
-            elif waits is not None:
-                cell.pop(f.LONGEST_WAIT_MS, None)
+                    add_to(minute, base + field, count)
+                    add_to(totals, field, count)
+        for number in {bucket // per_minute for bucket in self.changed}:
+            if number in self.waits:
+                self._find_longest(number)
+
+    def _find_longest(self, number: int) -> None:
+        """Write the longest wait into each cell of a minute; into none in which no known wait ended."""
+        per_minute = self.per_minute
+        longest_ms = [_NO_WAIT] * per_minute
+        for wait in self.waits[number]:
+            wait_ms = wait // per_minute
+            cell = wait - wait_ms * per_minute
+            longest_ms[cell] = max(longest_ms[cell], wait_ms)
+        minute = self.minutes[number]
+        for cell, wait_ms in enumerate(longest_ms):
+            place = cell * PLACES_A_CELL + _LONGEST
+            if wait_ms != _NO_WAIT:
+                minute[place] = wait_ms
+            elif place in minute:
+                del minute[place]
 
     def take(self) -> list[tuple[int, Counts]]:
-        """Return the cells that have changed since the last call, as (bucket, counts), to be sent at once."""
+        """Return the minutes that have changed since the last call, as (number, counts), to be sent at once.
+
+        One in which all was taken back is among them: before a crash, publishing at another moment, this partition may
+        have told readers of it, and only what is sent can correct that.
+        """
         self.settle()
-        cells = self.cells
-        taken = [(bucket, cells[bucket]) for bucket in self.changed if bucket in cells]
+        taken = [(number, self.minutes[number]) for number in self._changed_minutes()]
         self.changed.clear()
         return taken
 
-    def put(self, bucket: int, counts: Pairs, waits: Pairs) -> None:
-        """Put a cell back that was saved or packed."""
-        cell = self.cells[bucket] = dict(counts)
+    def _changed_minutes(self) -> list[int]:
+        per_minute = self.per_minute
+        return list(dict.fromkeys([bucket // per_minute for bucket in self.changed]))
+
+    def put(self, number: int, counts: Pairs, waits: Pairs) -> None:
+        """Put a minute back that was saved or packed."""
+        self.minutes[number] = dict(counts)
         if waits:
-            held = self.waits[bucket] = dict(waits)
-            cell[f.LONGEST_WAIT_MS] = max(held)
+            self.waits[number] = dict(waits)
+            self._find_longest(number)
 
     def pack(self) -> list[msgspec.Raw]:
-        """Return all cells in order of their buckets, empty ones left out; those that are sent stay packed."""
+        """Return all minutes in order, empty ones left out; those that are sent stay packed."""
         self.settle()
-        fresh = {bucket: self._packed(bucket, cell) for bucket, cell in self.cells.items() if cell}
-        for bucket in fresh.keys() - self.changed.keys():
-            self.packed[bucket] = fresh[bucket]
-            del self.cells[bucket]
-            self.waits.pop(bucket, None)
+        fresh = {number: self._packed(number, minute) for number, minute in self.minutes.items() if minute}
+        for number in fresh.keys() - set(self._changed_minutes()):
+            self.packed[number] = fresh[number]
+            del self.minutes[number]
+            self.waits.pop(number, None)
         every = self.packed | fresh
-        return [every[bucket] for bucket in sorted(every)]
+        return [every[number] for number in sorted(every)]
 
-    def _packed(self, bucket: int, cell: Counts) -> msgspec.Raw:
-        counts = [(field, cell[field]) for field in sorted(cell) if field != f.LONGEST_WAIT_MS]
-        packed: PackedCell = (bucket, counts, sorted(self.waits.get(bucket, {}).items()))
+    def _packed(self, number: int, minute: Counts) -> msgspec.Raw:
+        counts = [(place, minute[place]) for place in sorted(minute) if place % PLACES_A_CELL != _LONGEST]
+        packed: PackedMinute = (number, counts, sorted(self.waits.get(number, {}).items()))
         return msgspec.Raw(msgspec.msgpack.encode(packed))
 
-    def unpack(self, bucket: int) -> bool:
-        """Make a cell that can be counted into of a packed one; say whether there was one."""
-        packed = self.packed.pop(bucket, None)
+    def unpack(self, number: int) -> bool:
+        """Make a minute that can be counted into of a packed one; say whether there was one."""
+        packed = self.packed.pop(number, None)
         if packed is None:
             return False
         self.put(*_read_packed(packed))
@@ -159,12 +185,13 @@ class Book:
         "applied",
         "bounds_ms",
         "bucket_ms",
-        "buckets",
         "by_arrival",
         "changed",
         "duplicates",
         "ledgers",
+        "minutes",
         "offers",
+        "per_minute",
         "reaches",
         "sign",
     )
@@ -173,12 +200,13 @@ class Book:
         self, bucket_ms: int, bounds_ms: tuple[int, ...], event_types: int, *, by_arrival: bool
     ) -> None:
         self.bucket_ms = bucket_ms
+        self.per_minute = cells_a_minute(bucket_ms)
         self.bounds_ms = bounds_ms
         self.by_arrival = by_arrival
         self.sign = 1
         self.ledgers: dict[str, Ledger] = {}
         self.changed: dict[str, Ledger] = {}
-        self.buckets: dict[int, list[Ledger]] = {}  # bucket -> ledgers with something there
+        self.minutes: dict[int, list[Ledger]] = {}  # number -> ledgers with something there
         self.offers: dict[
             bytes, int
         ] = {}  # key of a call -> when it was offered: open ones, which may still count there
@@ -199,10 +227,12 @@ class Book:
         if not ledger.changed:
             self.changed[ledger.name] = ledger
         change = ledger.changed[bucket] = _ZEROS.copy()
-        if bucket not in ledger.cells and not ledger.unpack(bucket):
-            held = self.buckets.get(bucket)
+        number = bucket // self.per_minute
+        if number not in ledger.minutes and not ledger.unpack(number):
+            ledger.minutes[number] = {}
+            held = self.minutes.get(number)
             if held is None:
-                self.buckets[bucket] = [ledger]
+                self.minutes[number] = [ledger]
             else:
                 held.append(ledger)
         return change
@@ -228,9 +258,10 @@ class Book:
         return min((*firsts, *self.offers.values()), default=None)
 
     def forget_before(self, bucket: int) -> None:
-        """Let go of sent cells whose bucket is final."""
-        for old in [held for held in self.buckets if held < bucket]:
-            for ledger in self.buckets.pop(old):
-                ledger.cells.pop(old, None)
+        """Let go of sent minutes that are final: all of their buckets lie before this one."""
+        before = bucket // self.per_minute
+        for old in [held for held in self.minutes if held < before]:
+            for ledger in self.minutes.pop(old):
+                ledger.minutes.pop(old, None)
                 ledger.packed.pop(old, None)
                 ledger.waits.pop(old, None)

@@ -11,7 +11,10 @@ The numbers are part of the checkpoint's and of ``queue-cells``' layout: append,
 
 from typing import Final
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
+CELLS_LAYOUT: Final = (
+    1  # and before: a state holds single cells where it holds minutes now (stream.core.minute)
+)
 
 OFFERED: Final = 0
 QUEUED: Final = 1

@@ -1,9 +1,10 @@
-"""Stage 2, one queue: cells from all source partitions, added up into buckets, minutes, quarter hours and windows.
+"""Stage 2, one queue: cells from all source partitions, added up into minutes, quarter hours and windows.
 
-Theory of operation. Source partitions send absolute values. ``_Part`` keeps, for one of them, the cells that can still
-change; a new value replaces the old one and only the difference is added to the sums. What is final on its partition is
-let go of: it is in the sums already. Windows are running sums that follow the board's clock when somebody looks; one
-that is too far from it, as in a backlog, is added up anew, of the largest pieces that fit.
+Theory of operation. Source partitions send absolute values, a minute of cells at a time (``stream.core.minute``).
+``Part`` keeps, for one of them, the minutes that can still change; a new value replaces the old one and only the
+difference is added to the sums. What is final on its partition is let go of: it is in the sums already. Windows are
+running sums that follow the board's clock when somebody looks; one that is too far from it, as in a backlog, is added
+up anew, of the largest pieces that fit.
 ``LONGEST_WAIT_MS`` is a maximum and cannot be corrected by a difference, so it is kept beside the sums, by bucket.
 """
 
@@ -13,7 +14,15 @@ from operator import sub as subtract
 from typing import Any, Final
 
 from stream.core import fields as f
-from stream.core.counts import Counts, add, total_of
+from stream.core.counts import Counts, add, add_to, total_of
+from stream.core.minute import (
+    FIELD_MASK,
+    PLACES_A_CELL,
+    by_field,
+    cells_a_minute,
+    minutes_of,
+    part_by_field,
+)
 from stream.core.queue_state import Part, QueueState
 from stream.core.rules import QUARTER_MS
 from stream.core.snapshot import HistogramView, QueueView, WindowView
@@ -24,7 +33,6 @@ _LONGEST: Final = f.LONGEST_WAIT_MS
 _NO_WAIT: Final = -1
 _NO_VIEW: Final = HistogramView((), (), 0)
 _FEW: Final = 4
-_MINUTES_A_QUARTER: Final = 15
 _BUCKET, _MINUTE, _QUARTER = range(3)  # pieces of a range
 
 
@@ -77,17 +85,17 @@ class QueueBoard:
         self.kept_from = 0  # buckets before this have gone into their quarter only
         self.view_cache: tuple[object, QueueView] | None = None
         self._state = state
-        self._last = max(state.sums, default=0)  # no bucket after this has a sum
-        # Sums and longest waits of minutes, of the buckets that are kept. After a restart they are made when needed.
+        self._last = max(state.sums, default=0)  # no minute after this has a sum
+        # Sums by field and longest waits of minutes. After a restart they are made when needed.
         self._minutes: dict[int, Counts] = {}
         self._minute_longest: dict[int, int] = {}
         self._windows = [_Window() for _ in range(windows)]
         self._seen = 0  # neither a window nor the trend has shown this bucket, or one after it
         # What has changed since the last look, before that.
-        self._behind: dict[int, Counts] = {}  # what came, by bucket
+        self._behind: dict[int, Counts] = {}  # what came, by minute and place
         self._longer: set[int] = set()  # buckets whose longest wait grew
         self._shorter = False  # one shrank
-        self._changed_from: int | None = None  # the first bucket that changed
+        self._changed_from: int | None = None  # the first bucket of the first minute that changed
         self._trend: dict[int, WindowView] = {}  # past intervals, by their start in ms
         self._trend_end = 0  # they are of buckets before this
         self._totals: Counts | None = None
@@ -97,9 +105,7 @@ class QueueBoard:
         self._merged: dict[int, list[list[int]]] = {}  # what is added up in them, by partition
         self._bucket_ms = bucket_ms
         self._per_quarter = max(1, QUARTER_MS // bucket_ms)
-        self._per_minute = (
-            1 if self._per_quarter % _MINUTES_A_QUARTER else self._per_quarter // _MINUTES_A_QUARTER
-        )
+        self._per_minute = cells_a_minute(bucket_ms)
 
     @property
     def state(self) -> QueueState:
@@ -114,7 +120,7 @@ class QueueBoard:
     # --- taking in -----------------------------------------------------------------------------------------------
 
     def absorb(self, partition: int, offset: int, update: QueueUpdate, final_before: int) -> list[int]:
-        """Take what a source partition says; return the buckets that changed.
+        """Take what a source partition says; return the minutes that it said something new of.
 
         ``final_before``: buckets before this were final on that partition already, and are in the sums.
         """
@@ -131,62 +137,97 @@ class QueueBoard:
         self.version += 1
         self._totals = None
         changed = []
-        by_minute: dict[int, list[Counts]] = {}
-        cells, replace = part.cells, self._replace
-        for bucket, counts in update.cells:
-            held = cells.get(bucket)
-            if bucket < final_before or (held is not None and held[0] > offset):
+        minutes, per_minute = part.minutes, self._per_minute
+        for number, counts in update.minutes:
+            first = number * per_minute
+            held = minutes.get(number)
+            if first + per_minute <= final_before or (held is not None and held[0] > offset):
                 continue
-            cells[bucket] = (offset, counts)
-            minute = bucket // self._per_minute
-            if minute not in by_minute:
-                self._minute(minute)  # as of before the change
-                by_minute[minute] = []
-            by_minute[minute].append(replace(bucket, held[1] if held else _NOTHING, counts))
-            changed.append(bucket)
-        for minute, differences in by_minute.items():
-            difference = total_of(differences)
-            add(self._minutes[minute], difference)
-            quarter = minute * self._per_minute // self._per_quarter
-            add(state.quarters.setdefault(quarter, {}), difference)
+            old = _NOTHING if held is None else held[1]
+            if first < final_before:
+                counts = _keep_final(old, counts, (final_before - first) * PLACES_A_CELL)  # noqa: PLW2901
+            minutes[number] = (offset, counts)
+            self._replace(number, old, counts)
+            changed.append(number)
         return changed
 
-    def settle(self, partition: int, bucket: int) -> None:
-        """Let go of a cell that is final on its partition."""
-        held = self._state.parts[partition].cells.pop(bucket, None)
-        if held is not None and _LONGEST in held[1]:
-            wait_ms, quarter = held[1][_LONGEST], bucket // self._per_quarter
-            finals, of_quarters = self._state.final_longest, self._state.final_quarter_longest
-            finals[bucket] = max(wait_ms, finals.get(bucket, 0))
-            of_quarters[quarter] = max(wait_ms, of_quarters.get(quarter, 0))
+    def whole_minutes(
+        self, partition: int, cells: list[tuple[int, dict[int, int]]]
+    ) -> list[tuple[int, dict[int, int]]]:
+        """Put single cells, as earlier releases publish them, among the others of their minutes."""
+        part = self._state.parts.get(partition)
+        held = {} if part is None else part.minutes
+        told = {bucket for bucket, _ in cells}
+        minutes = minutes_of(cells, self._per_minute)
+        for number, minute in minutes.items():
+            if number in held:
+                for place, count in held[number][1].items():
+                    if number * self._per_minute + place // PLACES_A_CELL not in told:
+                        minute[place] = count
+        return list(minutes.items())
 
-    def _replace(self, bucket: int, old: Counts, new: Counts) -> Counts:
-        """Follow a cell, in all but the counts of minutes and quarters; return what comes to those."""
-        difference = _difference(old, new) if old else new
-        if _LONGEST in difference:
-            difference = difference.copy()
-            del difference[_LONGEST]
-        sums = self._state.sums.get(bucket)
+    def settle(self, partition: int, number: int) -> None:
+        """Let go of a minute that is final on its partition."""
+        held = self._state.parts[partition].minutes.pop(number, None)
+        if held is None:
+            return
+        finals, of_quarters = self._state.final_longest, self._state.final_quarter_longest
+        first = number * self._per_minute
+        quarter = first // self._per_quarter
+        for cell in range(self._per_minute):
+            wait_ms = held[1].get(cell * PLACES_A_CELL + _LONGEST, _NO_WAIT)
+            if wait_ms != _NO_WAIT:
+                finals[first + cell] = max(wait_ms, finals.get(first + cell, 0))
+                of_quarters[quarter] = max(wait_ms, of_quarters.get(quarter, 0))
+
+    def _replace(self, number: int, old: Counts, new: Counts) -> None:
+        """Follow a minute: its places, its quarter, and what was shown of it."""
+        state = self._state
+        minute = self._minute(number)  # as of before the change
+        sums = state.sums.get(number)
         if sums is None:
-            self._state.sums[bucket] = difference.copy()
-            self._last = max(self._last, bucket)
+            sums = state.sums[number] = {}
+            self._last = max(self._last, number)
+        first = number * self._per_minute
+        shown = self._note(number, first) if first < self._seen else None
+        fields: Counts = {}
+        for place, count in new.items():
+            field = place & FIELD_MASK
+            if field == _LONGEST:
+                self._replace_longest(first + place // PLACES_A_CELL, old.get(place, _NO_WAIT), count)
+                continue
+            change = count - old.get(place, 0)
+            if change:
+                add_to(sums, place, change)
+                add_to(fields, field, change)
+                if shown is not None:
+                    add_to(shown, place, change)
+        for place, count in old.items():
+            if place not in new:
+                field = place & FIELD_MASK
+                if field == _LONGEST:
+                    self._replace_longest(first + place // PLACES_A_CELL, count, _NO_WAIT)
+                    continue
+                add_to(sums, place, -count)
+                add_to(fields, field, -count)
+                if shown is not None:
+                    add_to(shown, place, -count)
+        add(minute, fields)
+        quarter = first // self._per_quarter
+        held = state.quarters.get(quarter)
+        if held is None:
+            state.quarters[quarter] = fields
         else:
-            add(sums, difference)
-        if bucket < self._seen:
-            self._note(bucket, difference)
-        if _LONGEST in new or _LONGEST in old:
-            self._replace_longest(bucket, old.get(_LONGEST, _NO_WAIT), new.get(_LONGEST, _NO_WAIT))
-        return difference
+            add(held, fields)
 
-    def _note(self, bucket: int, difference: Counts) -> None:
-        """Keep what windows that have been looked at still need."""
-        behind = self._behind.get(bucket)
+    def _note(self, number: int, first: int) -> Counts:
+        """Return where to keep what windows that have shown a minute still need."""
+        if self._changed_from is None or first < self._changed_from:
+            self._changed_from = first
+        behind = self._behind.get(number)
         if behind is None:
-            self._behind[bucket] = difference.copy()
-        else:
-            add(behind, difference)
-        if self._changed_from is None or bucket < self._changed_from:
-            self._changed_from = bucket
+            behind = self._behind[number] = {}
+        return behind
 
     def _replace_longest(self, bucket: int, was_ms: int, wait_ms: int) -> None:
         """Follow the longest wait of a part; growing, it is compared with what was longest so far."""
@@ -197,12 +238,11 @@ class QueueBoard:
             state.longest[bucket] = wait_ms
             if bucket < self._seen:
                 self._longer.add(bucket)
-            for table, number in (
-                (self._minute_longest, bucket // self._per_minute),
-                (state.quarter_longest, bucket // self._per_quarter),
-            ):
-                if wait_ms > table.get(number, _NO_WAIT):
-                    table[number] = wait_ms
+            minute, quarter = bucket // self._per_minute, bucket // self._per_quarter
+            if wait_ms > self._minute_longest.get(minute, _NO_WAIT):
+                self._minute_longest[minute] = wait_ms
+            if wait_ms > state.quarter_longest.get(quarter, _NO_WAIT):
+                state.quarter_longest[quarter] = wait_ms
 
     def _shorten(self, bucket: int) -> None:
         """Look what is left where the longest wait of a part shrank: a call was folded again, which is seldom.
@@ -215,7 +255,7 @@ class QueueBoard:
         final_ms = state.final_longest.get(bucket)
         _set(state.longest, bucket, self._longest_of_parts(bucket, bucket + 1, final_ms))
         minute = bucket // self._per_minute
-        _set(self._minute_longest, minute, self._longest_of_buckets(minute))
+        _set(self._minute_longest, minute, self._longest_of_cells(minute))
         quarter = bucket // self._per_quarter
         first, last = quarter * self._per_quarter, (quarter + 1) * self._per_quarter
         final_ms = state.final_quarter_longest.get(quarter)
@@ -223,26 +263,32 @@ class QueueBoard:
 
     def _longest_of_parts(self, first: int, last: int, final_ms: int | None) -> int | None:
         """Return the longest wait in the buckets [first, last): of those not final yet, and of the final ones."""
+        per_minute = self._per_minute
         waits = [
-            held[1][_LONGEST]
+            counts[place]
             for part in self._state.parts.values()
-            for bucket in _present(part.cells, first, last)
-            if _LONGEST in (held := part.cells[bucket])[1]
+            for number in _present(part.minutes, first // per_minute, -(-last // per_minute))
+            for cell in range(
+                max(0, first - number * per_minute), min(per_minute, last - number * per_minute)
+            )
+            if (place := cell * PLACES_A_CELL + _LONGEST) in (counts := part.minutes[number][1])
         ]
         return max(waits if final_ms is None else [*waits, final_ms], default=None)
 
     def forget_before(self, bucket: int, quarter: int, keep: set[int]) -> None:
-        """Drop the sums of old buckets, and of old quarters but those in ``keep``."""
-        self._catch_up()  # what it notes is of buckets that are there
+        """Drop the minutes that lie before a bucket, and old quarters but those in ``keep``."""
+        self._catch_up()  # what it notes is of minutes that are there
         state = self._state
-        self.kept_from = max(self.kept_from, bucket)
-        for table in (state.sums, state.longest, state.final_longest):
-            for old in [held for held in table if held < bucket]:
-                del table[old]
-        for of_minutes in (self._minutes, self._minute_longest):
-            # also of one that has lost some of its buckets only
-            for old in [held for held in of_minutes if held * self._per_minute < bucket]:
-                del of_minutes[old]
+        minute = bucket // self._per_minute
+        first = minute * self._per_minute
+        self.kept_from = max(self.kept_from, first)
+        for before, tables in (
+            (minute, (state.sums, self._minutes, self._minute_longest)),
+            (first, (state.longest, state.final_longest)),
+        ):
+            for table in tables:
+                for old in [held for held in table if held < before]:
+                    del table[old]
         for table in (state.quarters, state.quarter_longest, state.final_quarter_longest):
             for old in [held for held in table if held < quarter and held not in keep]:
                 del table[old]
@@ -250,31 +296,25 @@ class QueueBoard:
     # --- looking -------------------------------------------------------------------------------------------------
 
     def _minute(self, number: int) -> Counts:
-        """Return the sums of a minute, which are followed from now on, as is its longest wait."""
+        """Return the sums of a minute by field, which are followed from now on, as is its longest wait."""
         counts = self._minutes.get(number)
         if counts is None:
-            sums = self._state.sums
-            buckets = self._buckets_of(number)
-            counts = total_of([sums[bucket] for bucket in buckets if bucket in sums])
-            self._minutes[number] = counts
-            _set(self._minute_longest, number, self._longest_of_buckets(number))
+            counts = self._minutes[number] = by_field(self._state.sums.get(number, _NOTHING))
+            _set(self._minute_longest, number, self._longest_of_cells(number))
         return counts
 
-    def _longest_of_buckets(self, minute: int) -> int | None:
-        longest = self._state.longest
-        waits_ms = [longest[bucket] for bucket in self._buckets_of(minute) if bucket in longest]
+    def _longest_of_cells(self, number: int) -> int | None:
+        longest, first = self._state.longest, number * self._per_minute
+        waits_ms = [longest[bucket] for bucket in range(first, first + self._per_minute) if bucket in longest]
         return max(waits_ms, default=None)
 
-    def _buckets_of(self, minute: int) -> range:
-        return range(minute * self._per_minute, (minute + 1) * self._per_minute)
-
     def _catch_up(self) -> None:
-        """Bring windows and trend up to date with what has changed in the buckets that they have shown."""
+        """Bring windows and trend up to date with what has changed in the minutes that they have shown."""
         changed_from = self._changed_from
         if changed_from is None:
             return
-        for bucket, difference in self._behind.items():
-            self._correct(bucket, difference)
+        for number, difference in self._behind.items():
+            self._correct(number * self._per_minute, difference)
         for window in self._windows:
             self._catch_up_longest(window)
         if changed_from < self._trend_end:
@@ -285,10 +325,12 @@ class QueueBoard:
         self._shorter = False
         self._changed_from = None
 
-    def _correct(self, bucket: int, difference: Counts) -> None:
+    def _correct(self, first: int, difference: Counts) -> None:
+        """Add to the windows what has changed in the minute that begins with a bucket."""
         for window in self._windows:
-            if window.start <= bucket < window.end:
-                add(window.counts, difference)
+            from_, to = max(0, window.start - first), min(self._per_minute, window.end - first)
+            if from_ < to:
+                add(window.counts, part_by_field(difference, from_, to))
                 window.shown = None
 
     def _catch_up_longest(self, window: _Window) -> None:
@@ -333,16 +375,17 @@ class QueueBoard:
 
     def _slide(self, window: _Window, start: int, end: int) -> None:
         leaving, entering = self._pieces(window.start, start), self._pieces(window.end, end)
-        longest_leaves = leaving and self._longest(window.start, start) == window.longest_ms
+        longest_ms = window.longest_ms
+        leaves = longest_ms != _NO_WAIT and self._longest(window.start, start) == longest_ms
         for pieces, sign in ((leaving, -1), (entering, 1)):
             if pieces:
                 add(window.counts, total_of(pieces), sign)
                 window.shown = None
         window.longest_ms = (
-            self._longest(start, end)
-            if longest_leaves
-            else max(window.longest_ms, self._longest(window.end, end))
+            self._longest(start, end) if leaves else max(longest_ms, self._longest(window.end, end))
         )
+        if window.longest_ms != longest_ms:
+            window.shown = None
 
     def sum(self, start: int, end: int) -> Counts:
         """Add up the buckets [start, end); without the longest wait."""
@@ -352,12 +395,25 @@ class QueueBoard:
         """Return the sums that make up the buckets [start, end)."""
         found: list[Counts] = []
         for piece, first, last in self._cut(start, end):
-            if piece == _MINUTE:
+            if piece == _QUARTER:
+                quarters = self._state.quarters
+                found += [quarters[number] for number in _present(quarters, first, last)]
+            elif piece == _MINUTE:
                 found += filter(None, map(self._minute, range(first, last)))
             else:
-                numbers = self._state.quarters if piece == _QUARTER else self._state.sums
-                found += [numbers[number] for number in _present(numbers, first, last)]
+                found += self._parts_of_minutes(first, last)
         return found
+
+    def _parts_of_minutes(self, start: int, end: int) -> list[Counts]:
+        """Return the sums of the minutes that the buckets [start, end) lie in, of those buckets only."""
+        sums, per_minute = self._state.sums, self._per_minute
+        return [
+            part_by_field(
+                sums[number], max(0, start - number * per_minute), min(per_minute, end - number * per_minute)
+            )
+            for number in range(start // per_minute, -(-end // per_minute))
+            if number in sums
+        ]
 
     def interval(self, start: int, end: int) -> Counts:
         """Return the counts of the buckets [start, end), the longest wait among them."""
@@ -457,8 +513,12 @@ class QueueBoard:
 
     def overdue_after(self, bucket: int) -> int:
         """Return how many visits reach their target only in buckets after this one."""
-        sums = self._state.sums
-        return sum(sums[later].get(f.OVERDUE, 0) for later in _present(sums, bucket + 1, self._last + 1))
+        sums, per_minute = self._state.sums, self._per_minute
+        return sum(
+            sums[number].get(cell * PLACES_A_CELL + f.OVERDUE, 0)
+            for number in _present(sums, (bucket + 1) // per_minute, self._last + 1)
+            for cell in range(max(0, bucket + 1 - number * per_minute), per_minute)
+        )
 
 
 def _whole(start: int, end: int, size: int) -> tuple[int, int, int, int]:
@@ -469,13 +529,11 @@ def _whole(start: int, end: int, size: int) -> tuple[int, int, int, int]:
     return first * size, first, last, last * size
 
 
-def _difference(old: Counts, new: Counts) -> Counts:
-    held = old.get
-    difference = {field: change for field, count in new.items() if (change := count - held(field, 0))}
-    for field, count in old.items():
-        if field not in new:
-            difference[field] = -count
-    return difference
+def _keep_final(old: Counts, new: Counts, final_before: int) -> Counts:
+    """Return a minute as it is said now, but the places before one, which are final, as they were said before."""
+    kept = {place: count for place, count in old.items() if place < final_before}
+    kept.update({place: count for place, count in new.items() if place >= final_before})
+    return kept
 
 
 def _set(table: dict[int, int], key: int, value: int | None) -> None:

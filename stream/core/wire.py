@@ -1,7 +1,8 @@
 """What stage 1 says to stage 2: one publication a source partition and shard, with absolute values.
 
+A queue's values are its totals and whole minutes (``stream.core.minute``) of which a cell has changed.
 A publication is a heartbeat and a watermark too, so it is sent also when nothing has changed. Sending one again, or an
-older one later, is harmless: the receiver keeps, for each cell, the value of the larger offset.
+older one later, is harmless: the receiver keeps, for each minute, the value of the larger offset.
 """
 
 import zlib
@@ -9,7 +10,8 @@ from typing import Final
 
 import msgspec
 
-PUBLICATION_VERSION: Final = 1
+PUBLICATION_VERSION: Final = 2
+CELLS_VERSION: Final = 1  # and before: single cells in place of minutes
 
 
 class QueueUpdate(msgspec.Struct, array_like=True, gc=False):
@@ -20,7 +22,9 @@ class QueueUpdate(msgspec.Struct, array_like=True, gc=False):
     oldest_waiting_at_ms: int | None
     totals: dict[int, int]
     histograms: list[list[int]]
-    cells: list[tuple[int, dict[int, int]]]  # (bucket, counts)
+    minutes: list[
+        tuple[int, dict[int, int]]
+    ]  # (number, counts by place); up to CELLS_VERSION (bucket, counts)
 
 
 class Publication(msgspec.Struct, array_like=True, gc=False):

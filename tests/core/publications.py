@@ -6,6 +6,7 @@ from typing import Any
 from stream.core import fields as f
 from stream.core.board import BoardShard, take_snapshot
 from stream.core.counts import add
+from stream.core.minute import cells_a_minute, minutes_of
 from stream.core.rules import BoardRules, FoldRules, QueueRule
 from stream.core.snapshot import PipelineView, QueueView, Snapshot, Status
 from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication
@@ -14,6 +15,7 @@ from tests.oracle import Rec
 NOON_MS = 1_772_452_800_000  # Monday 2026-03-02 12:00 UTC
 HALF_HOUR_MS = 1_800_000
 BUCKET_MS = 5_000
+PER_MINUTE = cells_a_minute(BUCKET_MS)
 
 
 def board_rules(**changes: Any) -> BoardRules:
@@ -37,7 +39,7 @@ def update(
     oldest_waiting_at_ms: int | None = None,
     histograms: list[list[int]] | None = None,
 ) -> QueueUpdate:
-    """Say the cells of a queue, {moment: counts}; its totals are their sum unless given."""
+    """Say the minutes of a queue that hold its cells, {moment: counts}; its totals are their sum unless given."""
     summed: dict[int, int] = {}
     for counts in cells.values():
         add(summed, {field: count for field, count in counts.items() if field != f.LONGEST_WAIT_MS})
@@ -47,7 +49,9 @@ def update(
         oldest_waiting_at_ms,
         summed if totals is None else totals,
         histograms or [],
-        [(at_ms // BUCKET_MS, counts) for at_ms, counts in cells.items()],
+        list(
+            minutes_of([(at_ms // BUCKET_MS, counts) for at_ms, counts in cells.items()], PER_MINUTE).items()
+        ),
     )
 
 

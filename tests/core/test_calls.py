@@ -6,8 +6,9 @@ import pytest
 
 from stream.core import fields as f
 from stream.core.calls import CallsStage, SetAside
+from stream.core.minute import cells_of
 from stream.core.rules import FoldRules, QueueRule
-from stream.core.wire import decode_publication, shard_of
+from stream.core.wire import PUBLICATION_VERSION, decode_publication, shard_of
 from tests.core.named import RULES, anomalies, cells, folded, named, outcomes, totals
 from tests.oracle import Rec, log_of
 
@@ -30,7 +31,10 @@ def published(stage, as_of_ms=None, *, caught_up=False):
 def shown(publication):
     """Show the cells of a publication by queue and bucket."""
     return {
-        (queue.name, bucket): named(counts) for queue in publication.queues for bucket, counts in queue.cells
+        (queue.name, bucket): named(counts)
+        for queue in publication.queues
+        for number, minute in queue.minutes
+        for bucket, counts in cells_of(number, minute, 12).items()
     }
 
 
@@ -356,7 +360,7 @@ def test_a_publication_says_where_the_partition_stands():
     stage = CallsStage(7, RULES)
     first = published(stage)[0]
     assert tuple(getattr(first, name) for name in first.__struct_fields__) == (
-        1,
+        PUBLICATION_VERSION,
         7,
         -1,
         None,
@@ -378,19 +382,24 @@ def test_a_publication_says_where_the_partition_stands():
 
 
 def test_what_has_not_changed_is_not_published_again():
-    """Only cells that changed since, and only queues with one; totals are always whole."""
-    stage = folded("0 queued a call=x", "1 queued b call=y")
-    assert {("a", 0), ("a", 4), ("b", 0), ("b", 4)} == set(shown(published(stage)[0]))
+    """Only minutes of which a cell has changed since, and only queues with one; minutes and totals are whole."""
+    stage = folded("0 queued a call=x", "1 queued b call=y", "65 queued a call=z")
+    assert {("a", 0), ("a", 4), ("a", 13), ("a", 17), ("b", 0), ("b", 4)} == set(shown(published(stage)[0]))
     assert published(stage)[0].queues == []
 
-    stage.fold([*log_of(*["9 hold"] * 2, "2 answered call=x")])
-    (queue,) = published(stage)[0].queues
-    assert ("a", {0, 4}) == (queue.name, {bucket for bucket, _ in queue.cells})
-    assert (queue.totals[f.QUEUED], queue.totals[f.ANSWERED]) == (1, 1)
+    stage.fold([*log_of(*["9 hold"] * 3, "66 answered call=z")])
+    publication = published(stage)[0]
+    (queue,) = publication.queues
+    assert ("a", [1], {("a", 13)}) == (
+        queue.name,
+        [number for number, _ in queue.minutes],
+        set(shown(publication)),
+    )
+    assert (queue.totals[f.QUEUED], queue.totals[f.ANSWERED]) == (2, 1)
 
 
 def test_a_cell_that_became_empty_is_published_as_empty():
-    """A correction takes everything back from it: the reader must hear that.
+    """A correction takes everything back from it, the only one of its minute: the reader must hear that.
 
     queued at 2 (unknown: answered in b at 3); then it turns out that it was blocked ... in the bucket of 0
     """
@@ -398,7 +407,9 @@ def test_a_cell_that_became_empty_is_published_as_empty():
     published(stage)
     stage.fold(log_of(*["7 hold"] * 2, "5 offered b id=x"))
 
-    assert shown(published(stage)[0]) == {("a", 1): {}, ("b", 1): {"OFFERED": 1}}
+    publication = published(stage)[0]
+    assert shown(publication) == {("b", 1): {"OFFERED": 1}}
+    assert {queue.name: queue.minutes for queue in publication.queues}["a"] == [(0, {})]
 
 
 def test_each_queue_is_published_in_its_shard():
@@ -422,12 +433,12 @@ def test_a_publication_says_when_a_queue_was_first_heard_of_and_who_waits():
 
 def test_publishing_lets_go_of_final_cells_and_keeps_the_totals():
     """What is sent and final is the reader's from then on."""
-    stage = folded("0 queued a", "1 abandoned", "50 queued a")
-    assert {0, 50, 70} == {second for _, second in cells(stage)} | {70}
+    stage = folded("50 queued a", "51 abandoned", "65 queued a", "66 abandoned", "110 queued a")
+    assert {50, 65, 110, 130} == {second for _, second in cells(stage)}
     published(stage)
 
-    assert {50, 70} == {second for _, second in cells(stage)}
-    assert totals(stage, "a", (f.QUEUED, f.ABANDONED)) == {"QUEUED": 2, "ABANDONED": 1}
+    assert {65, 110, 130} == {second for _, second in cells(stage)}, "a minute at a time"
+    assert totals(stage, "a", (f.QUEUED, f.ABANDONED)) == {"QUEUED": 3, "ABANDONED": 2}
 
 
 def test_what_expires_is_published_without_a_record_of_its_call():

@@ -8,6 +8,7 @@ from stream.core import fields as f
 from stream.core import kpi
 from stream.core.calls import CallsStage
 from stream.core.checkpoint import CheckpointError, seal, unseal
+from stream.core.minute import cells_of
 from stream.core.rules import FoldRules, QueueRule
 from stream.core.wire import decode_publication
 from tests.core.named import RULES, folded, totals
@@ -24,7 +25,8 @@ def test_the_longest_wait_of_a_quarter_survives_a_correction_after_its_buckets_a
     reader.hear(said(offset=1, as_of_ms=NOON_MS + 2 * HOUR_MS))
     closed(reader)
     late = {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 10_000}
-    reader.hear(said(update("a", {NOON_MS + 30_000: late}), offset=2, as_of_ms=NOON_MS + 2 * HOUR_MS))
+    both = {NOON_MS: wait, NOON_MS + 30_000: late}
+    reader.hear(said(update("a", both), offset=2, as_of_ms=NOON_MS + 2 * HOUR_MS))
     (row,) = closed(reader).values()
 
     assert (row["answered"], row["longest_wait_s"]) == (2, 50.0)
@@ -164,7 +166,7 @@ TAKEN_BACK = (
 
 @pytest.mark.parametrize("lines", [UNDONE, TAKEN_BACK])
 def test_what_was_published_before_a_crash_is_corrected_after_it(lines):
-    """Every bucket that the first worker spoke of is spoken of by the second, and says what is so now."""
+    """Every minute that the first worker spoke of is spoken of by the second, and says what is so now."""
     log = log_of(*lines)
     rules = replace(RULES, grace_ms=60_000, call_age_max_ms=27_000)
     first = CallsStage(0, rules)
@@ -173,23 +175,24 @@ def test_what_was_published_before_a_crash_is_corrected_after_it(lines):
     told = {}
     for record in log[1:-1]:
         first.fold([record])
-        told |= cells_of(first.publish(None, caught_up=False)[0])
+        told |= minutes_of(first.publish(None, caught_up=False)[0])
     second = CallsStage.load(saved, 0, rules)
     second.fold(log[1:])
-    told |= cells_of(second.publish(None, caught_up=False)[0])
+    told |= minutes_of(second.publish(None, caught_up=False)[0])
 
     whole = CallsStage(0, rules)
     whole.fold(log)
-    right = whole.cells()
-    assert {key: counts for key, counts in told.items() if counts} == {
-        key: counts for key, counts in right.items() if counts
-    }
+    assert {
+        (name, bucket * 5_000): counts
+        for (name, number), minute in told.items()
+        for bucket, counts in cells_of(number, minute, 12).items()
+    } == whole.cells()
 
 
-def cells_of(payload):
-    """Return what a publication says, by queue and start of the bucket."""
+def minutes_of(payload):
+    """Return what a publication says, by queue and number of the minute."""
     return {
-        (queue.name, bucket * 5_000): counts
+        (queue.name, number): minute
         for queue in decode_publication(payload).queues
-        for bucket, counts in queue.cells
+        for number, minute in queue.minutes
     }

@@ -21,12 +21,12 @@ def new_queue(windows=1):
 
 
 def tell(queue, cells, *, partition=0, offset=0, final_before=0, **more):
-    """Let a source partition say {bucket: counts}."""
+    """Let a source partition say {bucket: counts}, and with each the rest of its minute as it said that before."""
     given_update = {"first_at_ms": 1_000, "oldest_waiting_at_ms": None, "totals": {}, "histograms": []} | more
     return queue.absorb(
         partition,
         offset,
-        QueueUpdate(name="a", cells=list(cells.items()), **given_update),
+        QueueUpdate(name="a", minutes=queue.whole_minutes(partition, list(cells.items())), **given_update),
         final_before,
     )
 
@@ -55,21 +55,21 @@ def test_partitions_add_up_each_by_its_own_word():
     assert queue.sum(3, 4) == {f.QUEUED: 5}
 
 
-def test_an_older_word_on_a_cell_is_ignored_and_says_so():
+def test_an_older_word_on_a_minute_is_ignored_and_says_so():
     """A zombie's publication: its offset is smaller. What it alone knows is taken."""
     queue = new_queue()
-    assert tell(queue, {3: {f.QUEUED: 2}}, offset=9, totals={f.QUEUED: 2}, first_at_ms=900) == [3]
+    assert tell(queue, {3: {f.QUEUED: 2}}, offset=9, totals={f.QUEUED: 2}, first_at_ms=900) == [0]
     version = queue.version
 
     assert tell(
         queue,
-        {3: {f.QUEUED: 1}, 4: {f.QUEUED: 7}},
+        {3: {f.QUEUED: 1}, MINUTE: {f.QUEUED: 7}},
         offset=8,
         totals={f.QUEUED: 1},
         oldest_waiting_at_ms=5,
         first_at_ms=800,
-    ) == [4]
-    assert queue.sum(0, 9) == {f.QUEUED: 9}
+    ) == [1]
+    assert queue.sum(0, MINUTE + 1) == {f.QUEUED: 9}
     assert queue.totals() == {f.QUEUED: 2}
     assert queue.oldest_waiting_at_ms() is None
     assert queue.state.first_at_ms == 800
@@ -86,24 +86,36 @@ def test_the_same_offset_again_is_taken():
     assert (queue.oldest_waiting_at_ms(), queue.sum(0, 9)) == (5, {f.QUEUED: 2})
 
 
-@pytest.mark.parametrize(("bucket", "taken"), [(2, []), (3, [3]), (4, [4])])
-def test_what_is_final_on_a_partition_changes_no_more(bucket, taken):
-    """Final before bucket 3: 2 is closed, 3 is not."""
+@pytest.mark.parametrize("before", [MINUTE, MINUTE + 3])
+@pytest.mark.parametrize("distance", [-1, 0, 1])
+def test_what_is_final_on_a_partition_changes_no_more(before, distance):
+    """Final before a bucket: the one before is closed, whether its minute is or not; the bucket itself is open."""
     queue = new_queue()
+    bucket = before + distance
+    tell(queue, {bucket: {f.QUEUED: 1}})
 
-    assert taken == tell(queue, {bucket: {f.QUEUED: 1}}, final_before=3)
-    assert bool(taken) is bool(queue.sum(0, 9))
+    taken = tell(queue, {bucket: {f.QUEUED: 5}}, offset=1, final_before=before)
+    assert taken == ([] if bucket < MINUTE else [1])
+    assert queue.sum(bucket, bucket + 1) == {f.QUEUED: 1 if distance < 0 else 5}
+
+
+def test_a_cell_that_is_final_before_anything_was_said_of_it_is_never_taken():
+    """Another worker's words that came so late were counted elsewhere, or nowhere."""
+    queue = new_queue()
+    tell(queue, {2: {f.QUEUED: 1}, 3: {f.QUEUED: 10}}, final_before=3)
+
+    assert queue.sum(0, MINUTE) == {f.QUEUED: 10}
 
 
 def test_a_settled_cell_keeps_counting_and_its_longest_wait():
     """Letting go of a part changes no number; another part's shorter wait does not hide the longer one."""
     queue = new_queue()
     tell(queue, {3: {f.QUEUED: 2, f.LONGEST_WAIT_MS: 9_000}}, partition=0)
-    queue.settle(0, 3)
+    queue.settle(0, 0)
     tell(queue, {3: {f.QUEUED: 1, f.LONGEST_WAIT_MS: 4_000}}, partition=1)
     assert queue.interval(3, 4) == {f.QUEUED: 3, f.LONGEST_WAIT_MS: 9_000}
 
-    queue.settle(1, 3)
+    queue.settle(1, 0)
     assert queue.interval(3, 4) == {f.QUEUED: 3, f.LONGEST_WAIT_MS: 9_000}
 
 
@@ -111,8 +123,8 @@ def test_a_settled_cell_without_a_wait_leaves_none():
     """Nor is a cell that nobody holds any more a reason to fail."""
     queue = new_queue()
     tell(queue, {3: {f.QUEUED: 2}})
-    queue.settle(0, 3)
-    queue.settle(0, 3)
+    queue.settle(0, 0)
+    queue.settle(0, 0)
 
     assert queue.interval(3, 4) == {f.QUEUED: 2}
 
@@ -285,14 +297,15 @@ def test_a_minute_is_as_of_now(said, expected, restarted):
     assert queue.interval(0, QUARTER) == expected
 
 
-def test_a_minute_of_which_buckets_were_dropped_has_the_others():
-    """Whether somebody looked at it before they went or not."""
+def test_a_minute_that_ends_after_what_is_dropped_stays_whole():
+    """Whether somebody looked at it before or not."""
     queue = new_queue()
-    tell(queue, {MINUTE: {f.QUEUED: 1}, MINUTE + 1: {f.QUEUED: 10}})
+    tell(queue, {MINUTE - 1: {f.QUEUED: 1}, MINUTE: {f.QUEUED: 10}, MINUTE + 1: {f.QUEUED: 100}})
     queue.sum(1, 3 * MINUTE)
     queue.forget_before(MINUTE + 1, 0, set())
 
-    assert queue.sum(1, 3 * MINUTE) == {f.QUEUED: 10}
+    assert queue.kept_from == MINUTE
+    assert queue.sum(1, 3 * MINUTE) == {f.QUEUED: 110}
 
 
 def test_a_bucket_that_is_no_part_of_a_minute_is_added_up_all_the_same():
@@ -329,10 +342,10 @@ def test_old_buckets_go_and_their_quarters_stay_as_long_as_they_are_wanted():
     assert queue.interval(QUARTER, QUARTER + 1) == {}, "the bucket itself is gone"
 
 
-def test_the_first_bucket_and_quarter_that_are_kept_are_whole():
+def test_the_first_minute_and_quarter_that_are_kept_are_whole():
     """Before means before: the bound itself stays, one less goes."""
     queue = new_queue()
-    bound = QUARTER + 7
+    bound = QUARTER + MINUTE
     tell(queue, {bound - 1: {f.QUEUED: 1, f.LONGEST_WAIT_MS: 1}, bound: {f.QUEUED: 10, f.LONGEST_WAIT_MS: 2}})
     queue.forget_before(bound, 1, set())
 
@@ -347,7 +360,7 @@ def test_a_wait_that_grew_in_a_bucket_that_is_dropped_is_followed_before():
     tell(queue, {0: {f.QUEUED: 1, f.LONGEST_WAIT_MS: 1_000}})
     queue.window(0, 0, 3)
     tell(queue, {0: {f.QUEUED: 2, f.LONGEST_WAIT_MS: 5_000}}, offset=1)
-    queue.forget_before(1, 0, set())
+    queue.forget_before(MINUTE, 0, set())
 
     assert queue.window(0, 0, 3) == {f.QUEUED: 2, f.LONGEST_WAIT_MS: 5_000}
 
@@ -419,7 +432,7 @@ def test_a_shrunk_wait_leaves_the_longest_of_the_partitions_that_are_final():
     """Partition 0 is final with 50 s; partition 1 says 80 s, then takes it back to 40 s."""
     queue = new_queue()
     tell(queue, {3: {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 50_000}})
-    queue.settle(0, 3)
+    queue.settle(0, 0)
     tell(queue, {3: {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 80_000}}, partition=1)
     tell(queue, {3: {f.ANSWERED: 1, f.LONGEST_WAIT_MS: 40_000}}, partition=1, offset=1)
 
@@ -429,9 +442,10 @@ def test_a_shrunk_wait_leaves_the_longest_of_the_partitions_that_are_final():
 def test_a_shrunk_wait_loses_nothing_of_a_quarter_whose_buckets_are_gone_in_part():
     """What the dropped buckets had is only in the quarter, so the quarter keeps its longest wait."""
     queue = new_queue()
-    tell(queue, {0: {f.LONGEST_WAIT_MS: 60_000}, 9: {f.LONGEST_WAIT_MS: 50_000}})
-    queue.forget_before(5, 0, set())
-    tell(queue, {9: {f.LONGEST_WAIT_MS: 10_000}}, offset=1)
+    tell(queue, {0: {f.LONGEST_WAIT_MS: 60_000}, MINUTE: {f.LONGEST_WAIT_MS: 50_000}})
+    queue.settle(0, 0)
+    queue.forget_before(MINUTE, 0, set())
+    tell(queue, {MINUTE: {f.LONGEST_WAIT_MS: 10_000}}, offset=1)
 
     assert queue.interval(0, QUARTER) == {f.LONGEST_WAIT_MS: 60_000}
 

@@ -8,13 +8,13 @@ from stream.core.queue_state import Part, QueueState
 def test_a_saved_queue_has_its_values_in_the_order_of_the_format():
     """Append, never reorder: the names are not in the bytes."""
     part = Part(7, 100, {1: 2}, [[0, 1]], {5: (7, {1: 2})})
-    state = QueueState("sales", 9, {3: part}, {5: {1: 2}}, {5: 40}, {4: 30}, {0: {1: 2}}, {0: 40}, {0: 30})
+    state = QueueState("sales", 9, {3: part}, {5: {65: 2}}, {5: 40}, {4: 30}, {0: {1: 2}}, {0: 40}, {0: 30})
 
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(state)) == [
         "sales",
         9,
         {3: [7, 100, {1: 2}, [[0, 1]], {5: [7, {1: 2}]}]},
-        {5: {1: 2}},
+        {5: {65: 2}},
         {5: 40},
         {4: 30},
         {0: {1: 2}},

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stream.core.wire import Publication, QueueUpdate, decode_publication, encode_publication, shard_of
 
-COUNTS = st.dictionaries(st.integers(0, 34), st.integers(-(2**40), 2**60), max_size=3)
+COUNTS = st.dictionaries(st.integers(0, 800), st.integers(-(2**40), 2**60), max_size=3)
 TIMES = st.one_of(st.none(), st.integers(0, 2**53))
 UPDATES = st.builds(
     QueueUpdate,

@@ -221,7 +221,7 @@ def said(stage):
     for publication in published:
         publication.queues.sort(key=lambda update: update.name)
         for update in publication.queues:
-            update.cells.sort(key=lambda cell: cell[0])
+            update.minutes.sort()
     return published
 
 

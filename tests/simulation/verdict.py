@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from stream.core import fields as f
 from stream.core.board import MAGIC as BOARD_MAGIC
 from stream.core.calls import MAGIC as CALLS_MAGIC
+from stream.core.minute import cells_a_minute, cells_of
+from stream.core.rules import BUCKET_MS
 from stream.core.slots import LogRecord, assess
 from stream.core.wire import shard_of
 from stream.engine.board_agent import BoardShell
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import Process, World
 
 LOOKED_AT = 100  # records at the end of a checkpoint topic: several checkpoints in chunks
+PER_MINUTE = cells_a_minute(BUCKET_MS)
 SET_ASIDE = {oracle.BAD, oracle.NO_KEY, oracle.KEY_MISMATCH, oracle.FUTURE}
 
 
@@ -288,7 +291,8 @@ def _sums(process: "Process", result: oracle.Result) -> None:
         for name, queue in owned.stage._queues.items():
             kept = {
                 (name, bucket * 5_000): without_longest(cell)
-                for bucket, cell in queue.state.sums.items()
+                for number, minute in queue.state.sums.items()
+                for bucket, cell in cells_of(number, minute, PER_MINUTE).items()
                 if without_longest(cell)
             }
             wanted = {
