@@ -97,7 +97,7 @@ class Variant:
 
 
 DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
-LONG_DENSE, LONG_MANY = Shape(10, times=11), Shape(1_000, times=12)  # for turns within a run
+LONG_DENSE, LONG_MANY = Shape(10, times=11), Shape(1_000, times=16)  # for turns within a run
 
 
 def _in_turns(disturb: Callable[[Setting, Worker], AbstractContextManager[None]], turn_s: float) -> Run:
