@@ -6,6 +6,7 @@ import pytest
 
 from stream.core.calls import MAGIC, CallsStage
 from stream.core.checkpoint import FORMAT_VERSION
+from stream.core.fields import LAYOUT_VERSION
 from stream.core.rules import FoldRules
 from stream.core.slots import HEAD_MAGIC, assess
 from tests.core.test_checkpoint import sealed
@@ -124,7 +125,10 @@ def test_a_checkpoint_of_a_newer_program_ends_the_worker_with_one_line(cluster):
     assert worker.ends() == 1
     (line,) = critical(worker)
     assert f"{cluster.prefix}-calls-changelog[1]" in line
-    assert f"format {FORMAT_VERSION + 1}.1, newer than {FORMAT_VERSION}.1: run the newer callgauge" in line
+    known = f"{FORMAT_VERSION}.{LAYOUT_VERSION}"
+    assert (
+        f"format {FORMAT_VERSION + 1}.{LAYOUT_VERSION}, newer than {known}: run the newer callgauge" in line
+    )
     assert cluster.checkpoints("calls", 1) == [(b"1", newer)]
 
 

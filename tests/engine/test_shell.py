@@ -14,6 +14,7 @@ import pytest
 
 from stream.core.calls import CallsStage, SetAside
 from stream.core.checkpoint import FORMAT_VERSION, CheckpointError, encode, unseal
+from stream.core.fields import LAYOUT_VERSION
 from stream.core.rules import FoldRules
 from stream.engine.checkpoints import CheckpointTable, Tail
 from stream.engine.dead_letters import keep_aside
@@ -452,7 +453,8 @@ def test_a_newer_checkpoint_leaves_an_older_one_or_ends_the_process(caplog):
             await bench.restore()
 
     asyncio.run(run())
-    assert "checkpoints[0]: slot 1: checkpoint has format 3.1, newer than 2.1" in caplog.messages[0]
+    newer_than = f"format {FORMAT_VERSION + 1}.{LAYOUT_VERSION}, newer than {FORMAT_VERSION}.{LAYOUT_VERSION}"
+    assert f"checkpoints[0]: slot 1: checkpoint has {newer_than}" in caplog.messages[0]
 
 
 def test_a_sound_checkpoint_that_cannot_be_loaded_ends_the_process():
