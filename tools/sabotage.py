@@ -70,9 +70,16 @@ SABOTAGES: Final = (
     Sabotage(
         "stage 2 counts a final cell again",
         "stream/core/queue_board.py",
+        "            if first < final_before:\n",
+        "            if first < 0:\n",
+        ("tests/core/test_queue_board.py", "tests/core/test_old_cells.py"),
+    ),
+    Sabotage(
+        "stage 2 takes up a minute again that it has let go of",
+        "stream/core/queue_board.py",
         "if first + per_minute <= final_before or (held",
         "if first < 0 or (held",
-        (SIMULATION, "tests/properties/test_board.py::test_the_board_equals_the_oracle"),
+        ("tests/core/test_queue_board.py",),
     ),
     Sabotage(
         "what was taken back is not told to those who may have heard it",
