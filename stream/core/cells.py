@@ -107,7 +107,7 @@ class Ledger:
                     change[field] = 0
                     add_to(minute, base + field, count)
                     add_to(totals, field, count)
-        for number in {bucket // per_minute for bucket in self.changed}:
+        for number in self._changed_minutes():
             if number in self.waits:
                 self._find_longest(number)
 
