@@ -20,11 +20,11 @@ ROOT: Final = Path(__file__).parents[1]
 MODULES: Final = (
     "stream.core.counts",
     "stream.core.rules",
-    "stream.core.minute",
+    "stream.core.place",
+    "stream.core.facts",
     "stream.core.cells",
     "stream.core.call",
     "stream.core.calls",
-    "stream.core.queue_board",
 )
 SUFFIX: Final = EXTENSION_SUFFIXES[0]  # of a module for this Python on this machine
 GROUP: Final = "callgauge__mypyc"  # the one library that holds the code of all of them

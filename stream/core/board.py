@@ -11,32 +11,44 @@ from datetime import tzinfo
 from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 
 from stream.core import fields as f
-from stream.core import kpi
+from stream.core import kpi, older
 from stream.core.calls import Record
 from stream.core.checkpoint import CheckpointError, Encoded, encode, header, unseal
+from stream.core.columns import Ints, column, grown, pack, unpack
+from stream.core.counted import HISTOGRAMS
 from stream.core.counts import Counts, total_of
-from stream.core.fields import CELLS_LAYOUT
-from stream.core.minute import cells_a_minute
-from stream.core.queue_board import QueueBoard
-from stream.core.queue_state import QueueState
+from stream.core.place import FIELDS
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, Status, WindowView
+from stream.core.tables import NEVER, Heard, Rows, Tables, cells_a_minute, counts_of
+from stream.core.tables_state import TablesState
 from stream.core.window import day_start_ms, interval_start_ms, minute_of_week, rfc3339
-from stream.core.wire import CELLS_VERSION, PUBLICATION_VERSION, Publication, decode_publication, shard_of
+from stream.core.wire import (
+    PUBLICATION_VERSION,
+    Publication,
+    Update,
+    decode_publication,
+    opened,
+    shard_of,
+    version_of,
+)
 
 MAGIC: Final = b"cgS2"
 INTERVAL: Final = "interval"
 DAY: Final = "day"
 TREND_INTERVALS: Final = 12  # six hours of half-hours: a shift so far, at a glance
-# Looked at in one step: some 100 ms where minutes have gone by, a few where a second has.
-QUEUES_AT_ONCE: Final = 50
 # The window `day` reaches back 25 h at most (a day on which the clock goes back); twice that leaves room for the trend.
 QUARTERS_KEPT_MS: Final = 50 * 3_600_000
 # A partition without events holds back the mark `final`. After a long weekend that is given up: the interval keeps its
 # values, and the mark false, in `queue-intervals`.
 UNFINAL_KEPT_MS: Final = 8 * 24 * 3_600_000
+
+
+_PUBLISHED, _CHANGED = 1, 2
+_INTERVAL_SPAN: Final = -2  # of the windows: the interval comes last but one, the day last
 
 
 class Source(msgspec.Struct, array_like=True, gc=False):
@@ -49,12 +61,44 @@ class Source(msgspec.Struct, array_like=True, gc=False):
     caught_up: bool
 
 
-class _Look(NamedTuple):
-    """What all queues share when somebody looks."""
+class _Histograms:
+    """The histograms of each queue since the beginning; one that is the same is the same object."""
 
+    def __init__(self, bounds_ms: tuple[int, ...]) -> None:
+        self._bounds_ms = bounds_ms
+        self._rows = np.zeros((0, HISTOGRAMS * (len(bounds_ms) + 1)), np.int64)
+        self._shown: dict[int, dict[str, HistogramView]] = {}
+
+    def show(self, rows: Ints) -> None:
+        """Show other counts, a row for each queue."""
+        self._rows = rows
+
+    def of(self, queue: int, totals: Counts) -> Mapping[str, HistogramView]:
+        """Return the histograms of a queue with these totals."""
+        shown = self._shown.get(queue, {})
+        counts = self._rows[queue].tolist()
+        width = len(self._bounds_ms) + 1
+        changed = {}
+        for index, (name, (_, sum_field)) in enumerate(f.HISTOGRAMS.items()):
+            view, sum_ms = shown.get(name), totals.get(sum_field, 0)
+            of_name = tuple(counts[index * width : (index + 1) * width])
+            if view is None or view.sum_ms != sum_ms or view.counts != of_name:
+                changed[name] = HistogramView(self._bounds_ms, of_name, sum_ms)
+        if changed:
+            shown = self._shown[queue] = shown | changed
+        return shown
+
+
+class _Look(NamedTuple):
+    """What a shard shows at one moment; lists have an entry for each queue, by number."""
+
+    version: int
     bucket: int  # of now
     minute_of_week: tuple[int, int]
     spans: list[tuple[str, int, int]]  # windows as (label, first bucket, last + 1)
+    past: list[tuple[int, Rows]]  # intervals before the current one: start in ms, counts
+    overdue_later: list[int]
+    oldest_waiting_at_ms: list[int | None]
 
 
 class BoardShard:
@@ -67,18 +111,22 @@ class BoardShard:
         self._rules = rules
         self._bucket_ms = rules.fold.bucket_ms
         self._sources: dict[int, Source] = {}
-        self._minute_ms = cells_a_minute(self._bucket_ms) * self._bucket_ms
-        self._held: dict[int, dict[int, set[str]]] = {}  # partition -> minute -> queues that it said it of
-        self._queues: dict[str, QueueBoard] = {}
-        self._open: dict[
-            int, dict[str, bool]
-        ] = {}  # interval start -> queue -> changed since it was published
+        self._tables = Tables(self._bucket_ms, len(rules.fold.histogram_bounds_ms))
+        # interval start -> for each queue 0, or whether it was published as it is (_PUBLISHED) or not (_CHANGED)
+        self._open: dict[int, Ints] = {}
         self._interval_of: dict[int, int] = {}  # quarter -> interval start
         self._clock_ms: int | None = None
         self._pruned_at = 0
+        self._version = 0  # grows with every change
+        self._look: _Look | None = None
+        self._windows = [Rows() for _ in range(len(rules.rolling) + 2)]
+        self._past: dict[int, Rows] = {}  # by start
+        self._totals = Rows()
+        self._histograms = _Histograms(rules.fold.histogram_bounds_ms)
+        self._views: dict[int, tuple[object, QueueView]] = {}
         for name in sorted(rules.fold.queues):
             if shard_of(name, rules.shards) == shard:
-                self._queue(name, 0)
+                self._tables.number(name, 0)
 
     # --- taking in -----------------------------------------------------------------------------------------------
 
@@ -92,36 +140,39 @@ class BoardShard:
                 continue
             self.applied_offset = record.offset
             try:
-                publication = decode_publication(record.value or b"")
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                publication, update = self._read(record.value or b"")
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
                 self.unreadable += 1
                 continue
-            if publication.version > PUBLICATION_VERSION:
-                raise CheckpointError(
-                    f"queue-cells has a publication of version {publication.version}, newer than "
-                    f"{PUBLICATION_VERSION}: run the newer callgauge everywhere"
-                )
-            self._absorb(publication)
+            self._absorb(publication, update)
         self._prune()
 
-    def _absorb(self, publication: Publication) -> None:
+    def _read(self, data: bytes) -> tuple[Publication, Update]:
+        """Decode a publication of any release so far. Raises CheckpointError for one of a newer release."""
+        version = version_of(data)
+        if version == PUBLICATION_VERSION:
+            publication = decode_publication(data)
+            return publication, opened(publication)
+        if version > PUBLICATION_VERSION:
+            raise CheckpointError(
+                f"queue-cells has a publication of version {version}, newer than "
+                f"{PUBLICATION_VERSION}: run the newer callgauge everywhere"
+            )
+        old = older.decode_publication(data)
+        return older.said(
+            old, self._tables.per_minute, self._tables.held(old.partition), self._tables.numbers
+        )
+
+    def _absorb(self, publication: Publication, update: Update) -> None:
         partition, offset = publication.partition, publication.applied_offset
         source = self._sources.get(partition)
-        final_before = 0 if source is None else source.final_before_ms // self._bucket_ms
-        held = self._held.setdefault(partition, {})
-        places: dict[int, tuple[set[str], dict[str, bool]]] = {}
-        for update in publication.queues:
-            name = update.name
-            queue = self._queue(name, update.first_at_ms)
-            if publication.version <= CELLS_VERSION:
-                update.minutes = queue.whole_minutes(partition, update.minutes)
-            for number in queue.absorb(partition, offset, update, final_before):
-                place = places.get(number)
-                if place is None:
-                    interval = self._interval(number * self._minute_ms)
-                    place = places[number] = held.setdefault(number, set()), interval
-                place[0].add(name)
-                place[1][name] = True
+        if source is not None and offset < source.applied_offset:
+            return  # of a worker that does not know yet that it was replaced: all of it is known better
+        if publication.queues:
+            self._version += 1
+            self._take(
+                publication, update, 0 if source is None else source.final_before_ms // self._bucket_ms
+            )
         # What was final stays final, even after a restart with a longer grace: its cells are let go of.
         final_before_ms = max(publication.final_before_ms, source.final_before_ms if source else 0)
         if source is None or (offset, publication.as_of_ms or 0) >= (
@@ -135,42 +186,46 @@ class BoardShard:
                 publication.as_of_ms,
                 publication.caught_up,
             )
-            self._settle(partition, final_before_ms // self._minute_ms)
+            self._tables.settle(partition, final_before_ms // self._bucket_ms)
 
-    def _settle(self, partition: int, final_before: int) -> None:
-        held = self._held[partition]
-        for number in [old for old in held if old < final_before]:
-            for name in held.pop(number):
-                self._queues[name].settle(partition, number)
+    def _take(self, publication: Publication, update: Update, final_before: int) -> None:
+        buckets, queues = self._tables.absorb(
+            publication.partition,
+            Heard(publication.queues, publication.first_at_ms, publication.oldest_waiting_at_ms),
+            update,
+            final_before,
+        )
+        quarters = buckets // max(1, QUARTER_MS // self._bucket_ms)
+        for quarter in np.unique(quarters).tolist():
+            self._mark(quarter * QUARTER_MS, queues[quarters == quarter])
 
-    def _queue(self, name: str, first_at_ms: int) -> QueueBoard:
-        queue = self._queues.get(name)
-        if queue is None:
-            queue = self._queues[name] = self._board(QueueState(name, first_at_ms))
-        return queue
+    def _mark(self, at_ms: int, queues: Ints) -> None:
+        """Note that the interval that holds a moment is to be published, for some queues."""
+        start_ms = self._interval(at_ms)
+        if self._clock_ms is not None and start_ms < self._clock_ms - UNFINAL_KEPT_MS:
+            return  # given up: what came before is not held any more, so nothing whole could be published
+        marks = self._open.get(start_ms)
+        marks = self._open[start_ms] = grown(column(()) if marks is None else marks, len(self._tables.names))
+        marks[queues] = _CHANGED
 
-    def _board(self, state: QueueState) -> QueueBoard:
-        return QueueBoard(state, len(self._rules.rolling) + 2, self._bucket_ms)
-
-    def _interval(self, at_ms: int) -> dict[str, bool]:
-        """Return what is noted of the interval that holds a moment."""
+    def _interval(self, at_ms: int) -> int:
+        """Return when the interval that holds a moment starts."""
         quarter = at_ms // QUARTER_MS
         start_ms = self._interval_of.get(quarter)
         if start_ms is None:
             start_ms = interval_start_ms(quarter * QUARTER_MS, self._rules.interval_ms, self._rules.time_zone)
             self._interval_of[quarter] = start_ms
-        if self._clock_ms is not None and start_ms < self._clock_ms - UNFINAL_KEPT_MS:
-            return {}  # given up: what came before is not held any more, so nothing whole could be published
-        return self._open.setdefault(start_ms, {})
+        return start_ms
 
-    def _restore_open(self, intervals: dict[int, dict[str, bool]], interval_ms: int) -> None:
+    def _restore_open(self, intervals: dict[int, bytes], interval_ms: int) -> None:
         """Take the intervals that are to be published; with another length, all that they covered."""
-        if interval_ms == self._rules.interval_ms:
-            self._open = intervals
-            return
-        for start_ms, queues in intervals.items():
+        for start_ms, packed in intervals.items():
+            marks = unpack(packed)
+            if interval_ms == self._rules.interval_ms:
+                self._open[start_ms] = marks
+                continue
             for at_ms in range(start_ms, start_ms + interval_ms, QUARTER_MS):
-                self._interval(at_ms).update(dict.fromkeys(queues, True))
+                self._mark(at_ms, marks.nonzero()[0])
 
     def _prune(self) -> None:
         """Drop what no window can show any more, once every quarter hour of the clock."""
@@ -181,7 +236,7 @@ class BoardShard:
         longest_window_ms = max((length_ms for _, length_ms in self._rules.rolling), default=0)
         bucket = (clock_ms - longest_window_ms - 2 * QUARTER_MS) // self._bucket_ms
         for start_ms in [old for old in self._open if old < clock_ms - UNFINAL_KEPT_MS]:
-            if not any(self._open[start_ms].values()):
+            if not (self._open[start_ms] == _CHANGED).any():
                 del self._open[start_ms]
         keep = {
             quarter
@@ -189,8 +244,7 @@ class BoardShard:
             for quarter in range(start_ms // QUARTER_MS, (start_ms + self._rules.interval_ms) // QUARTER_MS)
         }
         quarter = (clock_ms - QUARTERS_KEPT_MS) // QUARTER_MS
-        for queue in self._queues.values():
-            queue.forget_before(bucket, quarter, keep)
+        self._tables.forget_before(bucket, quarter, keep)
         for old in [known for known in self._interval_of if known < quarter]:
             del self._interval_of[old]
 
@@ -242,12 +296,12 @@ class BoardShard:
             if end_ms > clock_ms:
                 break
             final = end_ms <= final_before_ms
-            queues = self._open[start_ms]
-            for name in sorted(queues):
-                if queues[name] or final:
-                    row = self._row(name, start_ms, end_ms)
-                    taken.append((f"{name}|{row['start']}", msgspec.json.encode(row | {"final": final})))
-                    queues[name] = False
+            marks = self._open[start_ms]
+            wanted = (marks != 0 if final else marks == _CHANGED).nonzero()[0].tolist()
+            for name, counts in self._counts_of(wanted, start_ms, end_ms):
+                row = interval_row(name, INTERVAL, start_ms, end_ms, counts, self._rules.time_zone)
+                taken.append((f"{name}|{row['start']}", msgspec.json.encode(row | {"final": final})))
+            marks[wanted] = _PUBLISHED
             if final:
                 del self._open[start_ms]
         return taken
@@ -263,33 +317,79 @@ class BoardShard:
             end_ms = start_ms + self._rules.interval_ms
             if end_ms > final_before_ms:
                 break
-            for name in sorted(self._open.pop(start_ms)):
-                counts = self._queues[name].interval(*self._buckets(start_ms, end_ms))
-                if counts:
-                    taken.append((start_ms, name, counts))
+            wanted = self._open.pop(start_ms).nonzero()[0].tolist()
+            taken += [
+                (start_ms, name, counts)
+                for name, counts in self._counts_of(wanted, start_ms, end_ms)
+                if counts
+            ]
         return taken
 
-    def _row(self, name: str, start_ms: int, end_ms: int) -> dict[str, object]:
-        counts = self._queues[name].interval(*self._buckets(start_ms, end_ms))
-        return interval_row(name, INTERVAL, start_ms, end_ms, counts, self._rules.time_zone)
+    def _counts_of(self, numbers: list[int], start_ms: int, end_ms: int) -> list[tuple[str, Counts]]:
+        """Return the counts of some queues in a span, by name and in its order."""
+        if not numbers:
+            return []
+        rows = self._tables.sum(*self._buckets(start_ms, end_ms)).reshape(-1, FIELDS)
+        names = self._tables.names
+        return sorted((names[number], counts_of(rows[number])) for number in numbers)
 
     def _buckets(self, start_ms: int, end_ms: int) -> tuple[int, int]:
         return start_ms // self._bucket_ms, -(-end_ms // self._bucket_ms)
 
     # --- what readers see ----------------------------------------------------------------------------------------
 
-    def views(self, clock_ms: int, names: Iterable[str] | None = None) -> list[QueueView]:
-        """Return every queue as of a clock, or those named."""
-        look = _Look(
-            clock_ms // self._bucket_ms,
-            minute_of_week(clock_ms, self._rules.time_zone),
-            self._spans(clock_ms),
-        )
-        return [self._view(self._queues[name], look) for name in (self._queues if names is None else names)]
+    def views(self, clock_ms: int) -> list[QueueView]:
+        """Return every queue as of a clock."""
+        look = self.look(clock_ms)
+        versions = self._tables.versions.tolist()
+        return [
+            self._view(number, (versions[number], look.bucket), look)
+            for number in range(len(self._tables.names))
+        ]
 
     def firsts(self) -> list[tuple[str, int]]:
         """Return when each queue was first heard of."""
-        return [(name, queue.first_at_ms) for name, queue in self._queues.items()]
+        return list(zip(self._tables.names, self._tables.first_at_ms, strict=True))
+
+    def look(self, clock_ms: int) -> _Look:
+        """Add up what is shown at a clock."""
+        bucket, tables, last = clock_ms // self._bucket_ms, self._tables, self._look
+        week = minute_of_week(clock_ms, self._rules.time_zone)
+        if last is not None and (last.version, last.bucket, last.minute_of_week) == (
+            self._version,
+            bucket,
+            week,
+        ):
+            return last
+        spans = self._spans(clock_ms)
+        for rows, (_, first, end) in zip(self._windows, spans, strict=True):
+            rows.show(tables.sum(first, end))
+        self._totals.show(tables.totals())
+        self._histograms.show(tables.histograms())
+        self._look = _Look(
+            self._version,
+            bucket,
+            week,
+            spans,
+            self._look_back(self._past_starts(spans[_INTERVAL_SPAN][1] * self._bucket_ms)),
+            tables.overdue_after(bucket),
+            tables.oldest_waiting_at_ms(),
+        )
+        return self._look
+
+    def _look_back(self, starts: range) -> list[tuple[int, Rows]]:
+        """Add up past intervals, by their starts in ms; each ends where the next starts."""
+        tables = self._tables
+        known, self._past = self._past, {}
+        for start_ms in starts:
+            first, end = self._buckets(start_ms, start_ms + starts.step)
+            rows = known.get(start_ms)
+            if rows is None or end > tables.changed_from or rows.queues() < len(tables.names):
+                rows = rows or Rows()
+                rows.show(tables.sum(first, end))
+            self._past[start_ms] = rows
+        tables.changed_from = NEVER
+        return list(self._past.items())
 
     def _spans(self, clock_ms: int) -> list[tuple[str, int, int]]:
         """Return the windows as (label, first bucket, last + 1); all end with the bucket of now."""
@@ -303,36 +403,44 @@ class BoardShard:
             spans.append((label, start_ms // self._bucket_ms, end))
         return spans
 
-    def _view(self, queue: QueueBoard, look: _Look) -> QueueView:
-        policy = self._rules.policy(queue.name)
+    def _view(self, number: int, moment: tuple[int, int], look: _Look) -> QueueView:
+        name = self._tables.names[number]
+        policy = self._rules.policy(name)
         is_open = policy.opening is None or policy.opening.is_open(*look.minute_of_week)
-        key = (queue.version, look.bucket, is_open)
-        if queue.view_cache is not None and queue.view_cache[0] == key:
-            return queue.view_cache[1]
-        totals = queue.totals()
+        known = self._views.get(number)
+        if known is not None and known[0] == (moment, is_open):
+            return known[1]
+        totals = self._totals.of(number)
         waiting = max(0, kpi.WAITING.of(totals))
-        overdue = totals.get(f.OVERDUE, 0) - queue.overdue_after(look.bucket)
+        overdue = totals.get(f.OVERDUE, 0) - look.overdue_later[number]
         windows = {
-            label: WindowView(first * self._bucket_ms, end * self._bucket_ms, queue.window(index, first, end))
-            for index, (label, first, end) in enumerate(look.spans)
+            label: WindowView(first * self._bucket_ms, end * self._bucket_ms, rows.of(number))
+            for rows, (label, first, end) in zip(self._windows, look.spans, strict=True)
         }
+        length_ms = self._rules.interval_ms
         view = QueueView(
-            queue=queue.name,
+            queue=name,
             totals=totals,
-            histograms=queue.histograms(self._rules.fold.histogram_bounds_ms, totals),
+            histograms=self._histograms.of(number, totals),
             waiting=waiting,
             waiting_past_target=min(waiting, max(0, overdue)),
             in_progress=max(0, kpi.IN_PROGRESS.of(totals)),
-            oldest_waiting_at_ms=queue.oldest_waiting_at_ms(),
+            oldest_waiting_at_ms=look.oldest_waiting_at_ms[number],
             windows=windows,
-            trend=(*queue.trend(self._past_starts(windows[INTERVAL].start_ms)), windows[INTERVAL]),
-            target_ms=self._rules.fold.rule(queue.name).target_ms,
+            trend=(
+                *(
+                    WindowView(start_ms, start_ms + length_ms, rows.of(number))
+                    for start_ms, rows in look.past
+                ),
+                windows[INTERVAL],
+            ),
+            target_ms=self._rules.fold.rule(name).target_ms,
             objective=policy.objective,
             abandonment_limit=policy.abandonment_limit,
             wait_limit_ms=policy.wait_limit_ms,
             open=is_open,
         )
-        queue.view_cache = (key, view)
+        self._views[number] = (moment, is_open), view
         return view
 
     def _past_starts(self, current_ms: int) -> range:
@@ -355,8 +463,8 @@ class BoardShard:
                 self.unreadable,
                 list(self._rules.fold.histogram_bounds_ms),
                 self._sources,
-                [self._queues[name].state for name in sorted(self._queues)],
-                self._open,
+                TablesState.of(self._tables),
+                {start_ms: pack(marks) for start_ms, marks in sorted(self._open.items())},
                 self._rules.interval_ms,
             ),
         )
@@ -368,8 +476,13 @@ class BoardShard:
     @classmethod
     def load(cls, data: bytes, shard: int, rules: BoardRules) -> "BoardShard":
         """Make a shard from ``dump``'s bytes. Raises CheckpointError."""
-        state = unseal(MAGIC, data, _State)
         board = cls(shard, rules)
+        layout = header(MAGIC, data).layout
+        state = (
+            _upgraded(unseal(MAGIC, data, older.OldShard), layout)
+            if layout <= older.LAYOUT
+            else unseal(MAGIC, data, _State)
+        )
         if (state.shard, state.bucket_ms) != (shard, rules.fold.bucket_ms):
             raise CheckpointError(
                 f"checkpoint is of shard {state.shard} with buckets of {state.bucket_ms} ms, "
@@ -379,17 +492,8 @@ class BoardShard:
         board.unreadable = state.unreadable
         board._clock_ms = state.clock_ms
         board._sources = state.sources
+        state.tables.into(board._tables, same_bounds=state.bounds_ms == list(rules.fold.histogram_bounds_ms))
         board._restore_open(state.open_intervals, state.interval_ms)
-        of_cells = header(MAGIC, data).layout <= CELLS_LAYOUT
-        for saved in state.queues:
-            if of_cells:
-                saved.put_cells_together(cells_a_minute(state.bucket_ms))
-            board._queues[saved.name] = board._board(saved)
-            for partition, part in saved.parts.items():
-                if state.bounds_ms != list(rules.fold.histogram_bounds_ms):
-                    part.histograms = []  # stage 1 says them again, by the new bounds, when it restarts
-                for number in part.minutes:
-                    board._held.setdefault(partition, {}).setdefault(number, set()).add(saved.name)
         return board
 
 
@@ -401,9 +505,24 @@ class _State(msgspec.Struct, array_like=True, gc=False):
     unreadable: int
     bounds_ms: list[int]
     sources: dict[int, Source]
-    queues: list[QueueState]
-    open_intervals: dict[int, dict[str, bool]]
+    tables: TablesState
+    open_intervals: dict[int, bytes]
     interval_ms: int
+
+
+def _upgraded(old: older.OldShard, layout: int) -> _State:
+    return _State(
+        old.shard,
+        old.applied_offset,
+        old.bucket_ms,
+        old.clock_ms,
+        old.unreadable,
+        old.bounds_ms,
+        msgspec.convert(old.sources, dict[int, Source]),
+        older.tables_state(old, layout, cells_a_minute(old.bucket_ms)),
+        {start_ms: pack(marks) for start_ms, marks in older.marks(old, _PUBLISHED, _CHANGED).items()},
+        old.interval_ms,
+    )
 
 
 def interval_row(
@@ -430,19 +549,16 @@ def clock_of_all(shards: Iterable[BoardShard]) -> int | None:
 
 
 def approach(shards: Iterable[BoardShard]) -> Iterator[None]:
-    """Bring what a snapshot will show nearly up to date, a part of the queues in each step.
+    """Bring what a snapshot will show nearly up to date, a shard in each step.
 
-    Who looks first after minutes of a backlog has everything since then added up. In one step that takes seconds with
-    1,000 queues, and nothing else goes on meanwhile.
+    Who looks first after minutes of a backlog has everything since then added up, and nothing else goes on meanwhile.
     """
     boards = list(shards)
     for board in boards:
-        names = [name for name, _ in board.firsts()]
-        for start in range(0, len(names), QUEUES_AT_ONCE):
-            clock_ms = clock_of_all(boards)  # it goes on between the steps
-            if clock_ms is not None:
-                board.views(clock_ms, names[start : start + QUEUES_AT_ONCE])
-            yield
+        clock_ms = clock_of_all(boards)  # it goes on between the steps
+        if clock_ms is not None:
+            board.look(clock_ms)
+        yield
 
 
 def take_snapshot(

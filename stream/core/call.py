@@ -10,11 +10,11 @@ phase; every change of a phase is in this file. Time passes only through ``advan
 ``call_age_max`` ends there, at exactly that age. Nothing here reads a clock.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from schemas import EVENT_TYPES, Event
+from stream.core import facts
 from stream.core import fields as f
 from stream.core.cells import Book, Ledger
 from stream.core.rules import FoldRules, Formula, QueueRule
@@ -55,7 +55,6 @@ _FEW_IDS: Final = 12  # up to here a list is smaller than a set, and as quick
 NEVER: Final = 1 << 62  # later than any event time
 
 _ANSWERED_ONLY: Final = Formula.ANSWERED_ONLY
-_ANSWER_WAIT, _ABANDON_WAIT, _TALK, _WRAP_UP, _HANDLE = range(len(f.HISTOGRAM_NAMES))
 _ANOMALY: Final = {name: index for index, name in enumerate(f.ANOMALIES)}
 
 # at_ms, kind, event, ledger of the event's queue, the rule of that queue when the event arrived
@@ -331,13 +330,11 @@ class Machine:
             call.phase = TALKING_AND_WAITING if call.phase == TALKING else WAITING
             call.set_age()
         book = self.book
-        sign = book.sign
-        book.counts(ledger, at_ms if at_ms > floor_ms else floor_ms)[f.QUEUED] += sign
-        due = book.counts(ledger, self._due_ms(call))
-        due[f.OVERDUE] += sign
-        if rule.formula is not _ANSWERED_ONLY:
-            due[f.SERVICE_LEVEL_BASE] += sign
-        if sign > 0:
+        book.add(book.at(ledger, at_ms if at_ms > floor_ms else floor_ms) + f.QUEUED)
+        book.add(
+            book.at(ledger, self._due_ms(call)) + (f.OVERDUE if rule.formula is _ANSWERED_ONLY else facts.DUE)
+        )
+        if book.sign > 0:
             ledger.wait(call.key, at_ms)
 
     def _due_ms(self, call: Call) -> int:
@@ -347,29 +344,21 @@ class Machine:
         due_ms = call.visit_at_ms + call.visit_rule.target_ms
         return due_ms if due_ms > call.visit_floor_ms else call.visit_floor_ms
 
-    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> list[int]:
-        """End the waiting visit and return where to count what happened at that moment.
+    def end_wait(self, call: Call, at_ms: int, *, failed: bool) -> int:
+        """End the waiting visit and return the place where what happened at that moment counts.
 
         ``failed``: nobody knows how it ended. It keeps its failure at the target even if the target had not
         passed, and its wait is no longest one.
         """
         book, ledger, rule = self.book, call.visit_ledger, call.visit_rule
-        sign = book.sign
         queued_at_ms = call.visit_at_ms
-        bucket = (queued_at_ms if book.by_arrival else at_ms) // book.bucket_ms
-        counts = ledger.changed.get(bucket)
-        if counts is None:
-            counts = book.open(ledger, bucket)
-        if not failed:
-            ledger.note_wait(bucket, at_ms - queued_at_ms, sign)
+        place = book.at(ledger, queued_at_ms if book.by_arrival else at_ms)
         if at_ms - queued_at_ms <= rule.target_ms:
-            due = book.counts(ledger, self._due_ms(call))
-            due[f.OVERDUE] -= sign
-            if not failed and rule.formula is not _ANSWERED_ONLY:
-                due[f.SERVICE_LEVEL_BASE] -= sign
+            due = book.at(ledger, self._due_ms(call))
+            book.take_back(due + (f.OVERDUE if failed or rule.formula is _ANSWERED_ONLY else facts.DUE))
         else:
-            counts[f.OVERDUE] -= sign
-        if sign > 0:
+            book.take_back(place + f.OVERDUE)
+        if book.sign > 0:
             del ledger.waiting[call.key]
         call.visit_at_ms = NEVER
         if call.phase == WAITING and not call.over:  # nearly always
@@ -378,53 +367,47 @@ class Machine:
         else:
             call.phase = TALKING if call.phase == TALKING_AND_WAITING else IDLE
             call.set_age()
-        return counts
+        return place
 
     def expire_visit(self, call: Call, at_ms: int) -> None:
         """End a visit that never came to an end of its own."""
-        self.end_wait(call, at_ms, failed=True)[f.EXPIRED_WAITING] += self.book.sign
+        self.book.add(self.end_wait(call, at_ms, failed=True) + f.EXPIRED_WAITING)
 
     def leave(self, call: Call, at_ms: int, field: int) -> None:
         """End the waiting visit as left."""
-        self.end_wait(call, at_ms, failed=False)[field] += self.book.sign
+        wait_ms = at_ms - call.visit_at_ms
+        place = self.end_wait(call, at_ms, failed=False)
+        self.book.add(place + field)
+        self.book.add(place + facts.WAIT_ENDED, wait_ms)
 
     def answer(self, call: Call, at_ms: int, agent: str | None) -> None:
         """End the waiting visit as answered, and begin to talk."""
         book, ledger, rule, queued_at_ms = self.book, call.visit_ledger, call.visit_rule, call.visit_at_ms
         wait_ms = at_ms - queued_at_ms
-        sign = book.sign
-        counts = self.end_wait(call, at_ms, failed=False)
-        counts[f.ANSWERED] += sign
-        counts[f.ANSWER_WAITS] += sign
-        counts[f.ANSWER_WAIT_MS] += sign * wait_ms
+        place = self.end_wait(call, at_ms, failed=False)
         if wait_ms <= rule.target_ms:
-            counts[f.ANSWERED_WITHIN_TARGET] += sign
-            counts[f.SERVICE_LEVEL_MET] += sign
-            counts[f.SERVICE_LEVEL_BASE] += sign
-        elif rule.formula is _ANSWERED_ONLY:
-            counts[f.SERVICE_LEVEL_BASE] += sign
-        ledger.histograms[_ANSWER_WAIT][bisect_left(book.bounds_ms, wait_ms)] += sign
+            book.add(place + facts.ANSWERED_IN_TIME, wait_ms)
+        else:
+            book.add(place + facts.ANSWERED_LATE, wait_ms)
+            if rule.formula is _ANSWERED_ONLY:
+                book.add(place + f.SERVICE_LEVEL_BASE)
         self.begin_conversation(call, at_ms, agent, ledger, queued_at_ms)
 
     def abandon(self, call: Call, at_ms: int) -> None:
         """End the waiting visit as abandoned."""
-        book, ledger, rule = self.book, call.visit_ledger, call.visit_rule
+        book, rule = self.book, call.visit_rule
         wait_ms = at_ms - call.visit_at_ms
-        sign = book.sign
-        counts = self.end_wait(call, at_ms, failed=False)
-        counts[f.ABANDONED] += sign
-        counts[f.ABANDON_WAITS] += sign
-        counts[f.ABANDON_WAIT_MS] += sign * wait_ms
+        place = self.end_wait(call, at_ms, failed=False)
+        book.add(place + facts.ABANDONED, wait_ms)
         short = wait_ms < rule.short_abandon_ms
         if short:
-            counts[f.ABANDONED_SHORT] += sign
+            book.add(place + f.ABANDONED_SHORT)
         if wait_ms <= rule.target_ms:
-            counts[f.ABANDONED_WITHIN_TARGET] += sign
+            book.add(place + f.ABANDONED_WITHIN_TARGET)
             if not short and rule.formula in (Formula.ABANDONED_NEGATIVE, Formula.ABANDONED_POSITIVE):
-                counts[f.SERVICE_LEVEL_BASE] += sign
+                book.add(place + f.SERVICE_LEVEL_BASE)
                 if rule.formula is Formula.ABANDONED_POSITIVE:
-                    counts[f.SERVICE_LEVEL_MET] += sign
-        ledger.histograms[_ABANDON_WAIT][bisect_left(book.bounds_ms, wait_ms)] += sign
+                    book.add(place + f.SERVICE_LEVEL_MET)
 
     def visit_from_offer(
         self, call: Call, at_ms: int, queue: str | None, ledger: Ledger, rule: QueueRule
@@ -446,9 +429,9 @@ class Machine:
         """Count a visit of which only the end is known: queued and ended at once, wait unknown."""
         if call.phase in (WAITING, TALKING_AND_WAITING):
             self.leave(call, at_ms, f.LEFT_OVERFLOW)
-        counts = self.book.counts(ledger, at_ms)
-        counts[f.QUEUED] += self.book.sign
-        counts[field] += self.book.sign
+        place = self.book.at(ledger, at_ms)
+        self.book.add(place + f.QUEUED)
+        self.book.add(place + field)
         self.book.anomaly(_ANOMALY[anomaly])
 
     # --- the conversation ----------------------------------------------------------------------------------------
@@ -478,21 +461,17 @@ class Machine:
             call.phase = WAITING if call.phase == TALKING_AND_WAITING else IDLE
             call.set_age()
         book = self.book
-        sign = book.sign
-        counts = book.counts(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms)
-        counts[f.CONVERSATIONS_ENDED] += sign
-        counts[f.TALKS] += sign
-        counts[f.TALK_MS] += sign * conversation.talk_ms
-        conversation.ledger.histograms[_TALK][bisect_left(book.bounds_ms, conversation.talk_ms)] += sign
+        place = book.at(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms)
+        book.add(place + facts.TALKED, conversation.talk_ms)
 
     def expire_conversation(self, call: Call, at_ms: int) -> None:
         """End a conversation that never came to an end of its own; no wrap-up is awaited."""
         conversation, book = call.conversation, self.book
         call.phase = WAITING if call.phase == TALKING_AND_WAITING else IDLE
         call.set_age()
-        counts = book.counts(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms)
-        counts[f.CONVERSATIONS_ENDED] += book.sign
-        counts[f.EXPIRED_TALKING] += book.sign
+        place = book.at(conversation.ledger, conversation.origin_ms if book.by_arrival else at_ms)
+        book.add(place + f.CONVERSATIONS_ENDED)
+        book.add(place + f.EXPIRED_TALKING)
 
     def wrap_up(self, call: Call, conversation: Conversation, at_ms: int, duration_ms: int) -> None:
         """Count the after-call work, and the handling that it completes."""
@@ -504,15 +483,10 @@ class Machine:
         else:  # nearly always
             call.age_at_ms = NEVER
         book, ledger = self.book, conversation.ledger
-        sign = book.sign
         handle_ms = conversation.talk_ms + conversation.hold_ms + duration_ms
-        counts = book.counts(ledger, conversation.origin_ms if book.by_arrival else at_ms)
-        counts[f.WRAP_UPS] += sign
-        counts[f.WRAP_UP_MS] += sign * duration_ms
-        counts[f.HANDLES] += sign
-        counts[f.HANDLE_MS] += sign * handle_ms
-        ledger.histograms[_WRAP_UP][bisect_left(book.bounds_ms, duration_ms)] += sign
-        ledger.histograms[_HANDLE][bisect_left(book.bounds_ms, handle_ms)] += sign
+        place = book.at(ledger, conversation.origin_ms if book.by_arrival else at_ms)
+        book.add(place + facts.WRAPPED_UP, duration_ms)
+        book.add(place + facts.HANDLED, handle_ms)
 
 
 # --- events: each returns True when the event is a duplicate in this phase --------------------------------------------
@@ -527,7 +501,7 @@ def _offered(
         return True
     call.offered = True
     book = machine.book
-    book.counts(ledger, at_ms)[f.OFFERED] += book.sign
+    book.add(book.at(ledger, at_ms) + f.OFFERED)
     if call.phase == IDLE:
         machine.open_offer(call, at_ms, ledger, rule)
     return None
@@ -609,7 +583,8 @@ def _left_while_waiting(
 
 
 def _blocked(machine: Machine, _call: Call, at_ms: int, event: Event, ledger: Ledger, _: QueueRule) -> None:
-    machine.book.counts(ledger, at_ms)[f.BLOCKED[event.reason or ""]] += machine.book.sign
+    book = machine.book
+    book.add(book.at(ledger, at_ms) + f.BLOCKED[event.reason or ""])
 
 
 def _blocked_after_offer(

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 from schemas import EVENT_TYPES, STRUCTS, Event, Rejected, RejectReason, decode
 from stream.core import fields as f
+from stream.core import older
 from stream.core.call import (
     KIND,
     LATE_CONVERSATION,
@@ -36,10 +37,12 @@ from stream.core.call import (
 from stream.core.calls_state import StageState
 from stream.core.cells import Book, Ledger
 from stream.core.checkpoint import CheckpointError, Encoded, encode, header, unseal
-from stream.core.minute import cells_of
+from stream.core.counted import HISTOGRAMS
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, FIELDS, QUEUE_MASK
 from stream.core.rules import FoldRules, QueueRule
 from stream.core.snapshot import PipelineView
-from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication, shard_of
+from stream.core.tables import cells_a_minute
+from stream.core.wire import PUBLICATION_VERSION, Publication, Sayings
 
 MAGIC: Final = b"cgS1"
 LATE: Final = "late"
@@ -113,6 +116,7 @@ class CallsStage:
         self._places: dict[str | None, Place] = {}  # queue as an event names it -> where it counts
         self.numbered: list[Place] = []
         self._numbers: dict[tuple[str, QueueRule], Place] = {}
+        self.again: set[int] = set()  # numbers of queues that are said once more, changed or not
         self.rejected: dict[str, int] = {}
         self.late = 0
 
@@ -215,6 +219,7 @@ class CallsStage:
             else:
                 self._take(call, at_ms, kind, value, event, place)
         self.applied_offset = applied_offset
+        book.note()
         return aside
 
     def _take(self, call: Call, at_ms: int, kind: int, value: bytes, event: Event, place: Place) -> None:
@@ -328,9 +333,7 @@ class CallsStage:
             name = f.OTHER
         ledger = ledgers.get(name)
         if ledger is None:
-            bounds = len(self.rules.histogram_bounds_ms)
-            rule = self.rules.rule(name)
-            ledger = ledgers[name] = Ledger(name, rule, bounds, at_ms, self.book.per_minute)
+            ledger = self.book.open(name, self.rules.rule(name), at_ms)
         place = self.add_place(ledger, ledger.rule)
         if name != f.OTHER or queue == f.OTHER:
             self._places[queue] = place  # names beyond the limit are not remembered: there is no end of them
@@ -409,27 +412,20 @@ class CallsStage:
         deliveries before it calls again.
         """
         self._review()
-        updates: list[list[QueueUpdate]] = [[] for _ in range(self.rules.shards)]
-        for ledger in self.book.changed.values():
-            updates[shard_of(ledger.name, self.rules.shards)].append(_update(ledger))
-        self.book.changed.clear()
+        said = Sayings(self.book, self.rules.shards, self.again)
+        self.again.clear()
         final_before_ms = NEVER if at_end else self.final_before_ms()
-        self.book.forget_before(final_before_ms // self.rules.bucket_ms)
-        return [
-            encode_publication(
-                Publication(
-                    PUBLICATION_VERSION,
-                    self.partition,
-                    self.applied_offset,
-                    self.stream_time_ms,
-                    final_before_ms,
-                    as_of_ms,
-                    caught_up,
-                    queues,
-                )
-            )
-            for queues in updates
-        ]
+        self.book.counted.forget_before(final_before_ms // self.rules.bucket_ms)
+        head = Publication(
+            PUBLICATION_VERSION,
+            self.partition,
+            self.applied_offset,
+            self.stream_time_ms,
+            final_before_ms,
+            as_of_ms,
+            caught_up,
+        )
+        return [said.to(shard, head) for shard in range(self.rules.shards)]
 
     def tally(self) -> PipelineView:
         """Return what became of the records of this partition."""
@@ -447,36 +443,33 @@ class CallsStage:
     def cells(self) -> dict[tuple[str, int], dict[int, int]]:
         """Return the cells still held, as {(queue, bucket's start in ms): counts}; empty ones left out."""
         self._review()
-        for ledger in self.book.ledgers.values():
-            for number in list(ledger.packed):
-                ledger.unpack(number)
-            ledger.settle()
-        return {
-            (ledger.name, bucket * self.rules.bucket_ms): cell
-            for ledger in self.book.ledgers.values()
-            for number, minute in ledger.minutes.items()
-            for bucket, cell in cells_of(number, minute, self.book.per_minute).items()
-        }
+        cells = self.book.settle().cells
+        found: dict[tuple[str, int], dict[int, int]] = {}
+        for place, value in zip(cells.places.tolist(), cells.values.tolist(), strict=True):
+            queue, field = place >> FIELD_BITS & QUEUE_MASK, place & FIELD_MASK
+            key = self.book.numbered[queue].name, (place >> BUCKET_SHIFT) * self.rules.bucket_ms
+            found.setdefault(key, {})[field] = value - 1 if field == f.LONGEST_WAIT_MS else value
+        return found
 
     def totals(self) -> dict[str, dict[int, int]]:
         """Return the sums since the beginning, by queue; zeros left out."""
         self._review()
-        totals = {}
-        for ledger in self.book.ledgers.values():
-            ledger.settle()
-            if ledger.totals:
-                totals[ledger.name] = dict(ledger.totals)
-        return totals
+        rows = self.book.settle().totals.reshape(-1, FIELDS).tolist()
+        totals = {
+            ledger.name: {field: count for field, count in enumerate(row) if count}
+            for ledger, row in zip(self.book.numbered, rows, strict=False)
+        }
+        return {name: counts for name, counts in totals.items() if counts}
 
     def histograms(self) -> dict[str, dict[str, list[int]]]:
         """Return the histograms, by queue and name: observations by bound, the last beyond all bounds."""
         self._review()
+        counted = self.book.settle()
+        rows = counted.histograms.reshape(-1, HISTOGRAMS, counted.bounds + 1).tolist()
         return {
-            ledger.name: dict(
-                zip(f.HISTOGRAM_NAMES, (list(counts) for counts in ledger.histograms), strict=True)
-            )
-            for ledger in self.book.ledgers.values()
-            if any(map(any, ledger.histograms))
+            ledger.name: dict(zip(f.HISTOGRAM_NAMES, row, strict=True))
+            for ledger, row in zip(self.book.numbered, rows, strict=False)
+            if any(map(any, row))
         }
 
     def now(self) -> dict[str, tuple[int, int, int | None]]:
@@ -506,26 +499,19 @@ class CallsStage:
     @classmethod
     def load(cls, data: bytes, partition: int, rules: FoldRules) -> "CallsStage":
         """Make a stage from ``dump``'s bytes. Calls keep the rules they were counted by. Raises CheckpointError."""
-        state = unseal(MAGIC, data, StageState)
+        layout = header(MAGIC, data).layout
+        state = (
+            older.stage_state(unseal(MAGIC, data, older.OldStage), layout, cells_a_minute(rules.bucket_ms))
+            if layout <= older.LAYOUT
+            else unseal(MAGIC, data, StageState)
+        )
         if state.partition != partition:
             raise CheckpointError(f"checkpoint is of partition {state.partition}, not of {partition}")
         stage = cls(partition, rules)
-        state.into(stage, header(MAGIC, data).layout)
+        state.into(stage)
         return stage
 
 
 def _next_sweep_ms(now_ms: int) -> int:
     """Return when all calls are gone through next: by the stream time alone, so that a restart changes nothing."""
     return (now_ms // SWEEP_MS + 1) * SWEEP_MS
-
-
-def _update(ledger: Ledger) -> QueueUpdate:
-    minutes = ledger.take()
-    return QueueUpdate(
-        ledger.name,
-        ledger.first_at_ms,
-        ledger.oldest_waiting_at_ms(),
-        ledger.totals,
-        ledger.histograms,
-        minutes,
-    )

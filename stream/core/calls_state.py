@@ -7,27 +7,20 @@ table of transitions applies to open calls too. Their rules are saved with them,
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from stream.core.call import NEVER, Call, Log
-from stream.core.cells import Ledger, PackedMinute, Pairs
 from stream.core.checkpoint import CheckpointError
-from stream.core.fields import CELLS_LAYOUT
-from stream.core.minute import PLACES_A_CELL
+from stream.core.columns import Columns, Ints, Packed, pack, unpack, unpack_columns
+from stream.core.counted import HISTOGRAMS, PackedWaits
+from stream.core.place import FIELDS
 from stream.core.rules import FoldRules, Formula, QueueRule
 
 if TYPE_CHECKING:
     from stream.core.calls import CallsStage
-
-
-class _LedgerState(msgspec.Struct, array_like=True, gc=False):
-    name: str
-    first_at_ms: int
-    totals: dict[int, int]
-    histograms: list[list[int]]
-    minutes: list[PackedMinute]
 
 
 class StageState(msgspec.Struct, array_like=True, gc=False):
@@ -43,7 +36,11 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
     places: list[tuple[str, int, int, str]]  # queue, target, short abandon, formula
     ages: list[tuple[int, int, int]]  # grace, call_age_max, wrap_up_wait
     calls: list[tuple[str, int, Log]]  # call_id, number of its ages, log
-    ledgers: list[_LedgerState]
+    ledgers: list[tuple[str, int]]  # name, when it was first heard of; by number
+    cells: Packed
+    waits: PackedWaits
+    totals: Packed
+    histograms: bytes
     applied: list[int]
     duplicates: int
     anomalies: list[int]
@@ -54,8 +51,10 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
     @classmethod
     def of(cls, stage: "CallsStage") -> "StageState":
         """Describe a stage, everything in a fixed order."""
-        book = stage.book
-        names = sorted(book.ledgers)
+        book, counted = stage.book, stage.book.settle()
+        queues = len(book.numbered)
+        totals = counted.totals[: queues * FIELDS]
+        held = totals.nonzero()[0]
         places = [
             (ledger.name, rule.target_ms, rule.short_abandon_ms, str(rule.formula))
             for _, ledger, rule in stage.numbered
@@ -73,7 +72,11 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             places,
             ages,
             [(call.call_id, number, call.log) for call, number in zip(calls, numbers, strict=False)],
-            [_ledger_state(book.ledgers[name]) for name in names],
+            [(ledger.name, ledger.first_at_ms) for ledger in book.numbered],
+            counted.cells.pack(),
+            counted.waits.pack(),
+            Columns(held, totals[held]).pack(),
+            pack(counted.histograms[: queues * HISTOGRAMS * (counted.bounds + 1)]),
             book.applied,
             book.duplicates,
             book.anomalies,
@@ -82,8 +85,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             [(key.decode(), until_ms) for key, until_ms in sorted(stage.cut_off.items())],
         )
 
-    def into(self, stage: "CallsStage", layout: int) -> None:
-        """Restore a stage that is still empty, from a state of this layout of fields."""
+    def into(self, stage: "CallsStage") -> None:
+        """Restore a stage that is still empty."""
         if self.bucket_ms != stage.rules.bucket_ms:
             raise CheckpointError(
                 f"checkpoint has buckets of {self.bucket_ms} ms, not {stage.rules.bucket_ms}"
@@ -92,13 +95,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
         stage.cut_off.update((call_id.encode(), until_ms) for call_id, until_ms in self.cut_off)
         if self.stream_time_ms is not None:
             stage.restore_time(self.stream_time_ms, self.late_before_ms, self.final_before_ms)
-        per_minute, bounds = stage.book.per_minute, len(stage.rules.histogram_bounds_ms)
-        for state in self.ledgers:
-            rule = stage.rules.rule(state.name)
-            ledger = Ledger(state.name, rule, bounds, state.first_at_ms, per_minute)
-            stage.book.ledgers[state.name] = ledger
-            if layout <= CELLS_LAYOUT:
-                state.minutes = _minutes(state.minutes, per_minute)
+        for name, first_at_ms in self.ledgers:
+            stage.book.open(name, stage.rules.rule(name), first_at_ms)
         self._restore_calls(stage)
         self._restore_book(stage)
 
@@ -112,29 +110,18 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             stage.restore(call_id, ages[number], log)
 
     def _restore_book(self, stage: "CallsStage") -> None:
-        book = stage.book
-        book.minutes.clear()
-        book.changed.clear()
-        for state in self.ledgers:
-            ledger = book.ledgers[state.name]
-            ledger.totals.clear()
-            ledger.totals.update(state.totals)
-            ledger.histograms = [
-                _rebound(counts, self.bounds_ms, stage.rules.histogram_bounds_ms)
-                for counts in state.histograms
-            ]
-            ledger.minutes.clear()
-            ledger.packed.clear()
-            ledger.waits.clear()
-            ledger.changed.clear()
-            for number, counts, waits in state.minutes:
-                # Unsent: what was sent last may have been lost.
-                book.open(ledger, number * book.per_minute)
-                ledger.put(number, counts, waits)
-        # everything is said once more after a restart
-        book.changed.update(
-            {name: ledger for name, ledger in book.ledgers.items() if ledger.totals or ledger.minutes}
-        )
+        book, counted = stage.book, stage.book.counted
+        book.forget_written()
+        counted.settle(len(self.ledgers), [], [])  # room for all queues
+        counted.cells = Columns(*unpack_columns(self.cells))
+        counted.waits.put(self.waits)
+        places, values = unpack_columns(self.totals)
+        counted.totals[places] = values
+        histograms = _rebound(unpack(self.histograms), self.bounds_ms, stage.rules.histogram_bounds_ms)
+        counted.histograms[: len(histograms)] = histograms
+        # Everything is said once more after a restart: what was sent last may have been lost.
+        counted.say_all()
+        stage.again.update((places // FIELDS).tolist())
         book.applied = self.applied
         book.duplicates = self.duplicates
         book.anomalies = self.anomalies
@@ -164,34 +151,13 @@ def _ages(rules: FoldRules, state: tuple[int, int, int]) -> FoldRules:
     return replace(rules, grace_ms=grace_ms, call_age_max_ms=call_age_max_ms, wrap_up_wait_ms=wrap_up_wait_ms)
 
 
-def _ledger_state(ledger: Ledger) -> _LedgerState:
-    minutes = ledger.pack()  # which brings the totals up to date too
-    return _LedgerState(
-        ledger.name,
-        ledger.first_at_ms,
-        dict(sorted(ledger.totals.items())),
-        ledger.histograms,
-        cast("list[PackedMinute]", minutes),  # to whoever reads what is written, that is what they are
-    )
-
-
-def _minutes(cells: list[PackedMinute], per_minute: int) -> list[PackedMinute]:
-    """Put cells together, which are (bucket, counts by field, waits by length) up to CELLS_LAYOUT."""
-    minutes: dict[int, tuple[Pairs, Pairs]] = {}
-    for bucket, counts, waits in cells:
-        number, cell = divmod(bucket, per_minute)
-        into_counts, into_waits = minutes.setdefault(number, ([], []))
-        into_counts += [(cell * PLACES_A_CELL + field, count) for field, count in counts]
-        into_waits += [(wait_ms * per_minute + cell, count) for wait_ms, count in waits]
-    return [(number, counts, waits) for number, (counts, waits) in minutes.items()]
-
-
-def _rebound(counts: list[int], old_bounds: list[int], new_bounds: Sequence[int]) -> list[int]:
-    """Give a histogram other bounds. A count goes to the first new bound that surely holds it: no wait shrinks."""
+def _rebound(histograms: Ints, old_bounds: list[int], new_bounds: Sequence[int]) -> Ints:
+    """Give histograms other bounds. A count goes to the first new bound that surely holds it: no wait shrinks."""
     if list(new_bounds) == old_bounds:
-        return counts
-    moved = [0] * (len(new_bounds) + 1)
-    for bound, count in zip([*old_bounds, NEVER], counts, strict=True):
-        place = next((index for index, new in enumerate(new_bounds) if new >= bound), len(new_bounds))
-        moved[place] += count
-    return moved
+        return histograms
+    old = histograms.reshape(-1, len(old_bounds) + 1)
+    new = np.zeros((len(old), len(new_bounds) + 1), np.int64)
+    for place, bound in enumerate([*old_bounds, NEVER]):
+        moved = next((index for index, known in enumerate(new_bounds) if known >= bound), len(new_bounds))
+        new[:, moved] += old[:, place]
+    return new.ravel()

@@ -1,67 +1,45 @@
-"""What stage 1 counts into: a ledger for each queue, and in it a cell for each bucket, minute by minute.
+"""What stage 1 counts into: a ledger for each queue, and a book of what was counted.
 
-Cells are absolute: a reader replaces what it had, so sending one twice is harmless. What is counted goes into the
-bucket's *change* since it was sent last; ``settle`` adds the changes to the cells and to the totals, once for many
-events. Cells are held, sent and saved by whole minutes (``stream.core.minute``). A minute leaves stage 1 once it is
-final and sent; the ledger's totals keep what it counted.
-
-With many queues there are tens of thousands of minutes, and nearly all are at rest. A checkpoint leaves those packed,
-as it has written them: the next one takes them as they are, and they need a fraction of the memory.
+Counting is writing down facts (``stream.core.facts``), each with its place (``stream.core.place``). ``Book.settle`` has
+all that was written down added to the columns of ``stream.core.counted`` at once, whenever somebody wants to know. So
+what an event costs hardly depends on how many queues there are.
 """
 
 from collections import defaultdict
 from typing import Final
 
-import msgspec
-
 from stream.core import fields as f
-from stream.core.counts import Counts, add_to
-from stream.core.minute import PLACES_A_CELL, cells_a_minute
+from stream.core.columns import Ints, column, joined
+from stream.core.counted import Counted
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, QUEUE_NUMBERS
 from stream.core.rules import QueueRule
 
-# The items of a dict, in order: there are many, and a list is quickly sorted and written.
-Pairs = list[tuple[int, int]]
-# number, counts by place without the longest waits, waits (see Ledger.waits)
-PackedMinute = tuple[int, Pairs, Pairs]
-_ZEROS: Final = [0] * f.FIELD_COUNT
-_LONGEST: Final = f.LONGEST_WAIT_MS
-_NO_WAIT: Final = -1
-_read_packed: Final = msgspec.msgpack.Decoder(PackedMinute).decode
+# What a thousand events write down: more of it does not stay in the processor's cache as a list.
+_NOTE_FROM: Final = 4_000
+# Columns before they are added up: a million entries, should nobody look. A worker looks twice a second.
+_ADD_UP_FROM: Final = 256
 
 
 class Ledger:
-    """Everything that stage 1 knows of one queue in one source partition."""
+    """A queue in one source partition: who waits in it, and where it counts."""
 
     __slots__ = (
-        "changed",
         "first_at_ms",
-        "histograms",
-        "minutes",
         "name",
         "newest_waiting_ms",
-        "packed",
-        "per_minute",
+        "number",
+        "place",
         "rule",
-        "totals",
         "waiting",
         "waiting_in_order",
-        "waits",
     )
 
-    def __init__(self, name: str, rule: QueueRule, bounds: int, first_at_ms: int, per_minute: int) -> None:
+    def __init__(self, number: int, name: str, rule: QueueRule, first_at_ms: int) -> None:
+        self.number = number
+        self.place = number << FIELD_BITS  # of its first field, in every bucket
         self.name = name
         self.rule = rule
         self.first_at_ms = first_at_ms
-        self.per_minute = per_minute  # cells in a minute
-        self.changed: dict[int, list[int]] = {}  # by bucket: what is not in its cell yet, by field
-        self.minutes: dict[int, Counts] = {}  # by number; the longest wait of each cell among the counts
-        # By minute, the waits that ended in it, each as its length times ``per_minute`` plus the cell's number in the
-        # minute, and how many: a maximum cannot be taken back, a count can.
-        self.waits: dict[int, Counts] = {}
-        # By number, as PackedMinutes: those that are not in the above.
-        self.packed: dict[int, msgspec.Raw] = {}
-        self.totals: Counts = {}
-        self.histograms = [[0] * (bounds + 1) for _ in f.HISTOGRAM_NAMES]
         self.waiting: dict[bytes, int] = {}  # key of the call -> queued at, in order while waiting_in_order
         self.newest_waiting_ms = 0
         self.waiting_in_order = True
@@ -83,96 +61,6 @@ class Ledger:
             self.waiting_in_order = True
         return next(iter(self.waiting.values()))
 
-    def note_wait(self, bucket: int, wait_ms: int, sign: int) -> None:
-        """Note, or take back, a wait that ended in a bucket. The bucket must be marked as changed."""
-        number = bucket // self.per_minute
-        wait = (wait_ms - number) * self.per_minute + bucket
-        waits = self.waits.get(number)
-        if waits is None:
-            self.waits[number] = {wait: sign}
-        elif count := waits.get(wait, 0) + sign:
-            waits[wait] = count
-        else:
-            del waits[wait]
-
-    def settle(self) -> None:
-        """Bring cells and totals up to date with what has changed."""
-        per_minute, totals = self.per_minute, self.totals
-        for bucket, change in self.changed.items():
-            number = bucket // per_minute
-            minute = self.minutes[number]
-            base = (bucket - number * per_minute) * PLACES_A_CELL
-            for field, count in enumerate(change):
-                if count:
-                    change[field] = 0
-                    add_to(minute, base + field, count)
-                    add_to(totals, field, count)
-        for number in self._changed_minutes():
-            if number in self.waits:
-                self._find_longest(number)
-
-    def _find_longest(self, number: int) -> None:
-        """Write the longest wait into each cell of a minute; into none in which no known wait ended."""
-        per_minute = self.per_minute
-        longest_ms = [_NO_WAIT] * per_minute
-        for wait in self.waits[number]:
-            wait_ms = wait // per_minute
-            cell = wait - wait_ms * per_minute
-            longest_ms[cell] = max(longest_ms[cell], wait_ms)
-        minute = self.minutes[number]
-        for cell, wait_ms in enumerate(longest_ms):
-            place = cell * PLACES_A_CELL + _LONGEST
-            if wait_ms != _NO_WAIT:
-                minute[place] = wait_ms
-            elif place in minute:
-                del minute[place]
-
-    def take(self) -> list[tuple[int, Counts]]:
-        """Return the minutes that have changed since the last call, as (number, counts), to be sent at once.
-
-        One in which all was taken back is among them: before a crash, publishing at another moment, this partition may
-        have told readers of it, and only what is sent can correct that.
-        """
-        self.settle()
-        taken = [(number, self.minutes[number]) for number in self._changed_minutes()]
-        self.changed.clear()
-        return taken
-
-    def _changed_minutes(self) -> list[int]:
-        per_minute = self.per_minute
-        return list(dict.fromkeys([bucket // per_minute for bucket in self.changed]))
-
-    def put(self, number: int, counts: Pairs, waits: Pairs) -> None:
-        """Put a minute back that was saved or packed."""
-        self.minutes[number] = dict(counts)
-        if waits:
-            self.waits[number] = dict(waits)
-            self._find_longest(number)
-
-    def pack(self) -> list[msgspec.Raw]:
-        """Return all minutes in order, empty ones left out; those that are sent stay packed."""
-        self.settle()
-        fresh = {number: self._packed(number, minute) for number, minute in self.minutes.items() if minute}
-        for number in fresh.keys() - set(self._changed_minutes()):
-            self.packed[number] = fresh[number]
-            del self.minutes[number]
-            self.waits.pop(number, None)
-        every = self.packed | fresh
-        return [every[number] for number in sorted(every)]
-
-    def _packed(self, number: int, minute: Counts) -> msgspec.Raw:
-        counts = [(place, minute[place]) for place in sorted(minute) if place % PLACES_A_CELL != _LONGEST]
-        packed: PackedMinute = (number, counts, sorted(self.waits.get(number, {}).items()))
-        return msgspec.Raw(msgspec.msgpack.encode(packed))
-
-    def unpack(self, number: int) -> bool:
-        """Make a minute that can be counted into of a packed one; say whether there was one."""
-        packed = self.packed.pop(number, None)
-        if packed is None:
-            return False
-        self.put(*_read_packed(packed))
-        return True
-
 
 class Book:
     """The ledgers of one source partition, and what became of its records.
@@ -181,17 +69,19 @@ class Book:
     """
 
     __slots__ = (
+        "_facts",
+        "_noted",
+        "_taken_back",
         "anomalies",
         "applied",
         "bounds_ms",
         "bucket_ms",
         "by_arrival",
-        "changed",
+        "counted",
         "duplicates",
         "ledgers",
-        "minutes",
+        "numbered",
         "offers",
-        "per_minute",
         "reaches",
         "sign",
     )
@@ -200,13 +90,16 @@ class Book:
         self, bucket_ms: int, bounds_ms: tuple[int, ...], event_types: int, *, by_arrival: bool
     ) -> None:
         self.bucket_ms = bucket_ms
-        self.per_minute = cells_a_minute(bucket_ms)
         self.bounds_ms = bounds_ms
         self.by_arrival = by_arrival
         self.sign = 1
         self.ledgers: dict[str, Ledger] = {}
-        self.changed: dict[str, Ledger] = {}
-        self.minutes: dict[int, list[Ledger]] = {}  # number -> ledgers with something there
+        self.numbered: list[Ledger] = []  # the same, by number
+        self.counted = Counted(bounds_ms)
+        # What was written down since ``counted`` was brought up to date (see Counted.settle).
+        self._facts: list[int] = []
+        self._taken_back: list[int] = []
+        self._noted: list[tuple[Ints, Ints]] = []  # the same, from before
         self.offers: dict[
             bytes, int
         ] = {}  # key of a call -> when it was offered: open ones, which may still count there
@@ -216,26 +109,57 @@ class Book:
         self.duplicates = 0
         self.anomalies = [0] * len(f.ANOMALIES)
 
-    def counts(self, ledger: Ledger, at_ms: int) -> list[int]:
-        """Return where to count what happens at a moment."""
-        bucket = at_ms // self.bucket_ms
-        change = ledger.changed.get(bucket)
-        return self.open(ledger, bucket) if change is None else change
+    def open(self, name: str, rule: QueueRule, first_at_ms: int) -> Ledger:
+        """Begin the ledger of a queue. Its number is kept over restarts."""
+        number = len(self.numbered)
+        if number >= QUEUE_NUMBERS:
+            raise OverflowError(f"more than {QUEUE_NUMBERS} queues in a source partition: lower queues_max")
+        ledger = self.ledgers[name] = Ledger(number, name, rule, first_at_ms)
+        self.numbered.append(ledger)
+        return ledger
 
-    def open(self, ledger: Ledger, bucket: int) -> list[int]:
-        """Mark a bucket as changed, and return where to count its change."""
-        if not ledger.changed:
-            self.changed[ledger.name] = ledger
-        change = ledger.changed[bucket] = _ZEROS.copy()
-        number = bucket // self.per_minute
-        if number not in ledger.minutes and not ledger.unpack(number):
-            ledger.minutes[number] = {}
-            held = self.minutes.get(number)
-            if held is None:
-                self.minutes[number] = [ledger]
-            else:
-                held.append(ledger)
-        return change
+    def at(self, ledger: Ledger, at_ms: int) -> int:
+        """Return the place of a queue's first field at a moment; the others follow it."""
+        return (at_ms // self.bucket_ms << BUCKET_SHIFT) + ledger.place
+
+    def add(self, fact: int, span_ms: int = 0) -> None:
+        """Write down a fact: a place plus its kind."""
+        written = self._facts if self.sign > 0 else self._taken_back
+        written.append(fact)
+        written.append(span_ms)
+
+    def take_back(self, fact: int) -> None:
+        """Write down that what was a fact is none any more."""
+        written = self._taken_back if self.sign > 0 else self._facts
+        written.append(fact)
+        written.append(0)
+
+    def note(self) -> None:
+        """Turn what was written down into columns, if it is much: they take a fifth of the memory."""
+        if len(self._facts) + len(self._taken_back) < _NOTE_FROM:
+            return
+        self._noted.append((column(self._facts), column(self._taken_back)))
+        self._facts.clear()
+        self._taken_back.clear()
+        if len(self._noted) > _ADD_UP_FROM:
+            self.settle()
+
+    def settle(self) -> Counted:
+        """Bring what was counted up to date, and return it."""
+        if not self._noted:
+            self.counted.settle(len(self.numbered), self._facts, self._taken_back)
+        else:
+            self._noted.append((column(self._facts), column(self._taken_back)))
+            facts, taken_back = joined(self._noted)
+            self.counted.settle(len(self.numbered), facts, taken_back)
+        self.forget_written()
+        return self.counted
+
+    def forget_written(self) -> None:
+        """Forget what was written down and not added up yet."""
+        self._noted.clear()
+        self._facts.clear()
+        self._taken_back.clear()
 
     def anomaly(self, kind: int) -> None:
         """Count an event that makes no sense (index in ANOMALIES)."""
@@ -256,12 +180,3 @@ class Book:
             del self.reaches[key]
         firsts = [first * self.bucket_ms for first, _ in self.reaches]
         return min((*firsts, *self.offers.values()), default=None)
-
-    def forget_before(self, bucket: int) -> None:
-        """Let go of sent minutes that are final: all of their buckets lie before this one."""
-        before = bucket // self.per_minute
-        for old in [held for held in self.minutes if held < before]:
-            for ledger in self.minutes.pop(old):
-                ledger.minutes.pop(old, None)
-                ledger.packed.pop(old, None)
-                ledger.waits.pop(old, None)

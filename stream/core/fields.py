@@ -11,10 +11,7 @@ The numbers are part of the checkpoint's and of ``queue-cells``' layout: append,
 
 from typing import Final
 
-LAYOUT_VERSION: Final = 2
-CELLS_LAYOUT: Final = (
-    1  # and before: a state holds single cells where it holds minutes now (stream.core.minute)
-)
+LAYOUT_VERSION: Final = 3
 
 OFFERED: Final = 0
 QUEUED: Final = 1

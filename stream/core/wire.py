@@ -1,34 +1,31 @@
 """What stage 1 says to stage 2: one publication a source partition and shard, with absolute values.
 
-A queue's values are its totals and whole minutes (``stream.core.minute``) of which a cell has changed.
-A publication is a heartbeat and a watermark too, so it is sent also when nothing has changed. Sending one again, or an
-older one later, is harmless: the receiver keeps, for each minute, the value of the larger offset.
+It says the present value of every place (``stream.core.place``) that has changed since the publication before, 0
+included, and everything since the beginning of every queue that has such a place. It is a heartbeat and a watermark
+too, so it is sent also when nothing has changed. Sending one again, or an older one later, is harmless: the receiver
+keeps, for each source partition, what was said at the largest offset.
 """
 
 import zlib
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
 
-PUBLICATION_VERSION: Final = 2
-CELLS_VERSION: Final = 1  # and before: single cells in place of minutes
+from schemas.limits import AT_MS_MAX
+from stream.core.cells import Book
+from stream.core.columns import Columns, Ints, Packed, column, pack, pack_columns, unpack, unpack_columns
+from stream.core.counted import HISTOGRAMS
+from stream.core.place import FIELD_BITS, FIELDS, QUEUE_MASK
 
-
-class QueueUpdate(msgspec.Struct, array_like=True, gc=False):
-    """The values of one queue that have changed."""
-
-    name: str
-    first_at_ms: int
-    oldest_waiting_at_ms: int | None
-    totals: dict[int, int]
-    histograms: list[list[int]]
-    minutes: list[
-        tuple[int, dict[int, int]]
-    ]  # (number, counts by place); up to CELLS_VERSION (bucket, counts)
+PUBLICATION_VERSION: Final = 3
 
 
 class Publication(msgspec.Struct, array_like=True, gc=False):
-    """What one source partition knows at one offset, for the queues of one shard."""
+    """What one source partition knows at one offset, for the queues of one shard.
+
+    Places are numbered by the queues' order here.
+    """
 
     version: int
     partition: int
@@ -37,11 +34,103 @@ class Publication(msgspec.Struct, array_like=True, gc=False):
     final_before_ms: int  # cells of buckets that end at or before this can change no more
     as_of_ms: int | None
     caught_up: bool
-    queues: list[QueueUpdate]
+    queues: list[str] = []
+    first_at_ms: list[int] = []  # of each queue, as are the following
+    oldest_waiting_at_ms: list[int | None] = []
+    totals: Packed = (0, b"", b"")
+    histograms: bytes = b""  # histogram by histogram
+    cells: Packed = (0, b"", b"")  # a longest wait is one more than it is
+
+
+class Update(NamedTuple):
+    """A publication's columns; ``queue`` numbers are indexes into ``Publication.queues``."""
+
+    totals: Columns
+    histograms: Ints
+    places: Ints  # in order
+    values: Ints
+
+
+class _Version(msgspec.Struct, array_like=True):
+    """What every publication of every release begins with."""
+
+    version: int
 
 
 encode_publication = msgspec.msgpack.Encoder().encode
 decode_publication = msgspec.msgpack.Decoder(Publication).decode
+_decode_version: Final = msgspec.msgpack.Decoder(_Version).decode
+
+
+def version_of(data: bytes) -> int:
+    """Return the version of a publication of any release. Raises msgspec.MsgspecError where it is none."""
+    return _decode_version(data).version
+
+
+def opened(publication: Publication) -> Update:
+    """Return the columns of a publication. Raises ValueError where they do not fit its queues."""
+    queues = len(publication.queues)
+    totals, cells = unpack_columns(publication.totals), unpack_columns(publication.cells)
+    histograms = unpack(publication.histograms) if queues else column(())
+    if len(set(publication.queues)) != queues:
+        raise ValueError("a queue twice")
+    for places, of_queues in (
+        (totals[0], totals[0] >> FIELD_BITS),
+        (cells[0], cells[0] >> FIELD_BITS & QUEUE_MASK),
+    ):
+        if (np.diff(places) <= 0).any():
+            raise ValueError("places that are not in order")
+        if (of_queues >= queues).any():
+            raise ValueError("a place of no queue")
+    if {len(publication.first_at_ms), len(publication.oldest_waiting_at_ms)} != {queues}:
+        raise ValueError("queues without times, or times without queues")
+    if any(at_ms is not None and not 0 <= at_ms <= AT_MS_MAX for at_ms in publication.oldest_waiting_at_ms):
+        raise ValueError("a time beyond all times")
+    if len(histograms) % (queues * HISTOGRAMS or 1):
+        raise ValueError("histograms of no queue")
+    return Update(Columns(*totals), histograms, *cells)
+
+
+class Sayings:
+    """What is said to each shard: the queues that have changed, and where."""
+
+    def __init__(self, book: Book, shards: int, again: set[int]) -> None:
+        """Take what has changed. ``again``: numbers of queues that are said whether they have changed or not."""
+        self._book = book
+        self._counted = book.settle()
+        places, self._values = self._counted.take()
+        self._places = places
+        self._queues = places >> FIELD_BITS & QUEUE_MASK
+        told = np.unique(np.concatenate((self._queues, column(again)))) if again else np.unique(self._queues)
+        self._by_shard: list[list[int]] = [[] for _ in range(shards)]
+        for number in told.tolist():
+            self._by_shard[shard_of(book.numbered[number].name, shards)].append(number)
+
+    def to(self, shard: int, head: Publication) -> bytes:
+        """Return the publication of a shard, which begins like ``head``."""
+        numbers = self._by_shard[shard]
+        if not numbers:
+            return encode_publication(head)
+        ledgers = [self._book.numbered[number] for number in numbers]
+        told = column(numbers)
+        order = told.searchsorted(self._queues)
+        mine = told.take(order, mode="clip") == self._queues
+        places = self._places[mine]
+        cells = (places & ~(QUEUE_MASK << FIELD_BITS)) | (order[mine] << FIELD_BITS)
+        totals = self._counted.totals.reshape(-1, FIELDS)[told].ravel()
+        held = totals.nonzero()[0]
+        head = msgspec.structs.replace(
+            head,
+            queues=[ledger.name for ledger in ledgers],
+            first_at_ms=[ledger.first_at_ms for ledger in ledgers],
+            oldest_waiting_at_ms=[ledger.oldest_waiting_at_ms() for ledger in ledgers],
+            totals=pack_columns(held, totals[held]),
+            histograms=pack(
+                self._counted.histograms.reshape(-1, HISTOGRAMS * (self._counted.bounds + 1))[told].ravel()
+            ),
+            cells=pack_columns(cells, self._values[mine]),
+        )
+        return encode_publication(head)
 
 
 def shard_of(queue: str, shards: int) -> int:

@@ -319,9 +319,11 @@ class Engine:
             if self.app.rebalancing or not self._may_save():
                 continue
             self._look_at_positions()
+            now_s, behind = monotonic_s(), self._behind()
             for shell in self._shells:
                 for owned in shell.owned.values():
-                    self._hand_over(shell.publish(owned))
+                    if owned.may_publish(now_s, behind=behind):
+                        self._hand_over(shell.publish(owned))
 
     async def _saver(self) -> None:
         while True:
@@ -458,6 +460,9 @@ class Engine:
         reached = max(owned.reached_offset, int(owned.stage.applied_offset) + 1)
         return max(0, self._end(owned) - reached)
 
+    def _behind(self) -> bool:
+        return is_behind(map(self._waiting, self.calls.owned.values()))
+
     def _look_at_positions(self) -> None:
         consumer = self.consumer
         for shell in self._shells:
@@ -510,7 +515,7 @@ class Engine:
             not_ready_reason=reason,
             healthy=not sick,
             unhealthy_reason=sick,
-            behind=is_behind(map(self._waiting, self.calls.owned.values())),
+            behind=self._behind(),
         )
 
     def _exported(self) -> list[BoardShard]:

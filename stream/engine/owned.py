@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from stream.core.checkpoint import Encoded
 from stream.core.snapshot import PipelineView
@@ -24,6 +24,10 @@ class Stage(Protocol):
 
 
 StageT = TypeVar("StageT", bound=Stage)
+
+# While a backlog is read (stream.core.snapshot.is_behind) nobody sees the present anyway, and what changes within two
+# seconds is said once in place of four times.
+BACKLOG_PUBLISH_INTERVAL_S: Final = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +53,7 @@ class Owned(Generic[StageT]):
     # failed. The state is neither published nor saved any more; the process ends, or gives the partition away.
     unsound: bool = False
     saving: bool = False  # a checkpoint is under way, or waits for a publication to end
+    quiet_until_s: float = 0.0  # nothing is published before this while a backlog is read
     published: int = 0  # times that all of a publication was confirmed
     heard: Counter[bytes] = field(default_factory=Counter)  # shards: publications by source partition
     dump_s: float = 0.0  # how long the last dump took: encoding, and sealing in a thread
@@ -56,6 +61,13 @@ class Owned(Generic[StageT]):
     live: bool = False  # has read what there was when it was taken over: its counters cannot go back any more
     position_seen: int | None = None
     reached_offset: int = 0  # everything before it was applied, or is nothing that we could get
+
+    def may_publish(self, now_s: float, *, behind: bool) -> bool:
+        """Say whether it is time to publish, at every tick; while a backlog is read (``behind``) less often."""
+        if behind and now_s < self.quiet_until_s:
+            return False
+        self.quiet_until_s = now_s + BACKLOG_PUBLISH_INTERVAL_S
+        return True
 
     def deliver(self, work: Awaitable[None]) -> asyncio.Task[None]:
         """Start a delivery that the next checkpoint waits for; no await between the fold and this."""

@@ -1,21 +1,33 @@
 """Publications written by hand, and a board that reads them."""
 
 from datetime import UTC
-from typing import Any
+from typing import Any, NamedTuple
 
 from stream.core import fields as f
 from stream.core.board import BoardShard, take_snapshot
+from stream.core.columns import column, pack, pack_columns, summed
 from stream.core.counts import add
-from stream.core.minute import cells_a_minute, minutes_of
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, QUEUE_MASK
 from stream.core.rules import BoardRules, FoldRules, QueueRule
 from stream.core.snapshot import PipelineView, QueueView, Snapshot, Status
-from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication
+from stream.core.wire import PUBLICATION_VERSION, Publication, encode_publication, opened
 from tests.oracle import Rec
 
 NOON_MS = 1_772_452_800_000  # Monday 2026-03-02 12:00 UTC
 HALF_HOUR_MS = 1_800_000
 BUCKET_MS = 5_000
-PER_MINUTE = cells_a_minute(BUCKET_MS)
+HISTOGRAMS = len(f.HISTOGRAM_NAMES)
+
+
+class Update(NamedTuple):
+    """What a publication says of one queue: {moment: counts}, its totals, and the rest."""
+
+    name: str
+    cells: dict[int, dict[int, int]]
+    totals: dict[int, int]
+    first_at_ms: int
+    oldest_waiting_at_ms: int | None
+    histograms: list[list[int]]
 
 
 def board_rules(**changes: Any) -> BoardRules:
@@ -38,25 +50,28 @@ def update(
     first_at_ms: int = NOON_MS,
     oldest_waiting_at_ms: int | None = None,
     histograms: list[list[int]] | None = None,
-) -> QueueUpdate:
-    """Say the minutes of a queue that hold its cells, {moment: counts}; its totals are their sum unless given."""
-    summed: dict[int, int] = {}
+) -> Update:
+    """Say the cells of a queue, {moment: counts}; its totals are their sum unless given."""
+    summed_up: dict[int, int] = {}
     for counts in cells.values():
-        add(summed, {field: count for field, count in counts.items() if field != f.LONGEST_WAIT_MS})
-    return QueueUpdate(
+        add(summed_up, {field: count for field, count in counts.items() if field != f.LONGEST_WAIT_MS})
+    return Update(
         name,
+        cells,
+        summed_up if totals is None else totals,
         first_at_ms,
         oldest_waiting_at_ms,
-        summed if totals is None else totals,
         histograms or [],
-        list(
-            minutes_of([(at_ms // BUCKET_MS, counts) for at_ms, counts in cells.items()], PER_MINUTE).items()
-        ),
     )
 
 
+def columns(counts: dict[int, int]) -> tuple[int, bytes, bytes]:
+    """Pack counts by place."""
+    return pack_columns(*summed(column(counts.keys()), column(counts.values())))
+
+
 def said(
-    *queues: QueueUpdate,
+    *queues: Update,
     offset: int = 0,
     partition: int = 0,
     as_of_ms: int | None = NOON_MS,
@@ -66,9 +81,47 @@ def said(
     version: int = PUBLICATION_VERSION,
 ) -> bytes:
     """Encode one publication."""
+    places = {}
+    for number, queue in enumerate(queues):
+        for at_ms, counts in queue.cells.items():
+            for field, count in counts.items():
+                place = (at_ms // BUCKET_MS << BUCKET_SHIFT) + (number << FIELD_BITS) + field
+                places[place] = count + (field == f.LONGEST_WAIT_MS)
     return encode_publication(
-        Publication(version, partition, offset, stream_ms, final_ms, as_of_ms, caught_up, list(queues))
+        Publication(
+            version,
+            partition,
+            offset,
+            stream_ms,
+            final_ms,
+            as_of_ms,
+            caught_up,
+            [queue.name for queue in queues],
+            [queue.first_at_ms for queue in queues],
+            [queue.oldest_waiting_at_ms for queue in queues],
+            columns(
+                {
+                    (number << FIELD_BITS) + field: count
+                    for number, queue in enumerate(queues)
+                    for field, count in queue.totals.items()
+                }
+            ),
+            pack(column(count for queue in queues for counts in queue.histograms for count in counts)),
+            columns(places),
+        )
     )
+
+
+def told(publication: Publication) -> dict[str, dict[int, dict[int, int]]]:
+    """Read what a publication says: {queue: {bucket: counts}}, a count of 0 where all was taken back."""
+    heard = opened(publication)
+    said_of: dict[str, dict[int, dict[int, int]]] = {name: {} for name in publication.queues}
+    for place, value in zip(heard.places.tolist(), heard.values.tolist(), strict=True):
+        field = place & FIELD_MASK
+        name = publication.queues[place >> FIELD_BITS & QUEUE_MASK]
+        cell = said_of[name].setdefault(place >> BUCKET_SHIFT, {})
+        cell[field] = value - 1 if field == f.LONGEST_WAIT_MS and value else value
+    return said_of
 
 
 class Reader:

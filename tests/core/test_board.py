@@ -11,7 +11,6 @@ from stream.core import kpi
 from stream.core.board import (
     MAGIC,
     QUARTERS_KEPT_MS,
-    QUEUES_AT_ONCE,
     TREND_INTERVALS,
     UNFINAL_KEPT_MS,
     BoardShard,
@@ -157,7 +156,8 @@ def test_a_record_that_is_no_publication_is_counted_and_passed_over():
 def test_a_publication_of_a_newer_version_is_refused():
     """It may mean something else; what an older one means is known."""
     payload = said(update("a", {NOON_MS: queued()}), version=PUBLICATION_VERSION + 1)
-    with pytest.raises(CheckpointError, match="version 3, newer than 2: run the newer callgauge everywhere"):
+    newer = f"version {PUBLICATION_VERSION + 1}, newer than {PUBLICATION_VERSION}"
+    with pytest.raises(CheckpointError, match=f"{newer}: run the newer callgauge everywhere"):
         Reader().hear(payload)
 
 
@@ -753,22 +753,24 @@ def test_a_snapshot_is_as_of_the_earliest_clock_of_its_shards():
 
 
 def test_a_snapshot_that_was_approached_in_steps_is_the_same():
-    """Whatever is said between the steps; each step looks at so many queues of a shard."""
-    rules = board_rules()
-    twins = [Reader(rules), Reader(rules)]
-    names = [f"queue {number}" for number in range(2 * QUEUES_AT_ONCE + 1)]
-    for reader in twins:
-        reader.hear(said(*[update(name, {NOON_MS: queued()}) for name in names], as_of_ms=NOON_MS))
+    """Whatever is said between the steps; each step looks at a shard."""
+    rules = board_rules(shards=3, fold=FoldRules(shards=3, histogram_bounds_ms=(5_000, 20_000)))
+    twins = [[Reader(rules, shard) for shard in range(3)] for _ in range(2)]
+    for reader in (*twins[0], *twins[1]):
+        reader.hear(
+            said(update("a", {NOON_MS: queued()}), update("b", {NOON_MS: queued()}), as_of_ms=NOON_MS)
+        )
     steps = 0
-    for _ in approach([twins[0].board]):
+    for _ in approach([reader.board for reader in twins[0]]):
         steps += 1
         later_ms = NOON_MS + steps * MINUTE_MS
-        changed = update(names[0], {later_ms: queued(steps)})
-        for reader in twins:
+        changed = update("a", {later_ms: queued(steps)})
+        for reader in (*twins[0], *twins[1]):
             reader.hear(said(changed, offset=steps, as_of_ms=later_ms))
 
     assert steps == 3
-    assert snapshot(rules, twins[0].board) == snapshot(rules, twins[1].board)
+    approached, direct = ([reader.board for reader in readers] for readers in twins)
+    assert snapshot(rules, *approached) == snapshot(rules, *direct)
 
 
 def test_nothing_is_approached_before_there_is_a_clock():

@@ -6,10 +6,11 @@ import pytest
 
 from stream.core import fields as f
 from stream.core.calls import CallsStage, SetAside
-from stream.core.minute import cells_of
+from stream.core.columns import column
 from stream.core.rules import FoldRules, QueueRule
-from stream.core.wire import PUBLICATION_VERSION, decode_publication, shard_of
+from stream.core.wire import PUBLICATION_VERSION, Publication, decode_publication, opened, shard_of
 from tests.core.named import RULES, anomalies, cells, folded, named, outcomes, totals
+from tests.core.publications import told
 from tests.oracle import Rec, log_of
 
 
@@ -31,10 +32,9 @@ def published(stage, as_of_ms=None, *, caught_up=False):
 def shown(publication):
     """Show the cells of a publication by queue and bucket."""
     return {
-        (queue.name, bucket): named(counts)
-        for queue in publication.queues
-        for number, minute in queue.minutes
-        for bucket, counts in cells_of(number, minute, 12).items()
+        (queue, bucket): named(counts)
+        for queue, cells_of in told(publication).items()
+        for bucket, counts in cells_of.items()
     }
 
 
@@ -359,16 +359,8 @@ def test_a_publication_says_where_the_partition_stands():
     """Also when nothing changed: it is a heartbeat and a watermark."""
     stage = CallsStage(7, RULES)
     first = published(stage)[0]
-    assert tuple(getattr(first, name) for name in first.__struct_fields__) == (
-        PUBLICATION_VERSION,
-        7,
-        -1,
-        None,
-        0,
-        None,
-        False,
-        [],
-    )
+    assert first == Publication(PUBLICATION_VERSION, 7, -1, None, 0, None, False)
+    assert first.queues == []
 
     stage.fold(log_of("0 queued a", "31 answered"))
     second = published(stage, 44_000, caught_up=True)[0]
@@ -382,24 +374,21 @@ def test_a_publication_says_where_the_partition_stands():
 
 
 def test_what_has_not_changed_is_not_published_again():
-    """Only minutes of which a cell has changed since, and only queues with one; minutes and totals are whole."""
+    """Only counts that have changed since, and only queues with one; their totals are whole."""
     stage = folded("0 queued a call=x", "1 queued b call=y", "65 queued a call=z")
     assert {("a", 0), ("a", 4), ("a", 13), ("a", 17), ("b", 0), ("b", 4)} == set(shown(published(stage)[0]))
     assert published(stage)[0].queues == []
 
     stage.fold([*log_of(*["9 hold"] * 3, "66 answered call=z")])
     publication = published(stage)[0]
-    (queue,) = publication.queues
-    assert ("a", [1], {("a", 13)}) == (
-        queue.name,
-        [number for number, _ in queue.minutes],
-        set(shown(publication)),
-    )
-    assert (queue.totals[f.QUEUED], queue.totals[f.ANSWERED]) == (2, 1)
+    assert publication.queues == ["a"]
+    assert set(shown(publication)) == {("a", 13), ("a", 17)}, "what would have failed at 85 s is taken back"
+    totals_of = opened(publication).totals
+    assert totals_of.at(column((f.QUEUED, f.ANSWERED))).tolist() == [2, 1]
 
 
-def test_a_cell_that_became_empty_is_published_as_empty():
-    """A correction takes everything back from it, the only one of its minute: the reader must hear that.
+def test_a_count_that_was_taken_back_is_published_as_0():
+    """A correction takes it back, the only one of its queue: the reader must hear that.
 
     queued at 2 (unknown: answered in b at 3); then it turns out that it was blocked ... in the bucket of 0
     """
@@ -408,8 +397,7 @@ def test_a_cell_that_became_empty_is_published_as_empty():
     stage.fold(log_of(*["7 hold"] * 2, "5 offered b id=x"))
 
     publication = published(stage)[0]
-    assert shown(publication) == {("b", 1): {"OFFERED": 1}}
-    assert {queue.name: queue.minutes for queue in publication.queues}["a"] == [(0, {})]
+    assert shown(publication) == {("b", 1): {"OFFERED": 1}, ("a", 1): {"OFFERED": 0}}
 
 
 def test_each_queue_is_published_in_its_shard():
@@ -419,16 +407,16 @@ def test_each_queue_is_published_in_its_shard():
     publications = published(folded(*lines, rules=replace(RULES, shards=3)))
 
     assert [sorted(name for name in names if shard_of(name, 3) == shard) for shard in range(3)] == [
-        sorted(queue.name for queue in publication.queues) for publication in publications
+        sorted(publication.queues) for publication in publications
     ]
 
 
 def test_a_publication_says_when_a_queue_was_first_heard_of_and_who_waits():
     """The first event by arrival, and the oldest waiting."""
     stage = folded("7 offered a call=x", "8 queued a call=y", "9 queued a call=z")
-    (queue,) = published(stage)[0].queues
+    publication = published(stage)[0]
 
-    assert (queue.first_at_ms, queue.oldest_waiting_at_ms) == (7_000, 8_000)
+    assert (publication.first_at_ms, publication.oldest_waiting_at_ms) == ([7_000], [8_000])
 
 
 def test_publishing_lets_go_of_final_cells_and_keeps_the_totals():
@@ -437,7 +425,7 @@ def test_publishing_lets_go_of_final_cells_and_keeps_the_totals():
     assert {50, 65, 110, 130} == {second for _, second in cells(stage)}
     published(stage)
 
-    assert {65, 110, 130} == {second for _, second in cells(stage)}, "a minute at a time"
+    assert {110, 130} == {second for _, second in cells(stage)}
     assert totals(stage, "a", (f.QUEUED, f.ABANDONED)) == {"QUEUED": 3, "ABANDONED": 2}
 
 
@@ -446,9 +434,10 @@ def test_what_expires_is_published_without_a_record_of_its_call():
     stage = folded("0 queued a")
     published(stage)
     stage.fold(log_of("0 hold", "101 hold call=other"))
-    (queue,) = published(stage)[0].queues
+    publication = published(stage)[0]
 
-    assert (queue.totals[f.EXPIRED_WAITING], queue.oldest_waiting_at_ms) == (1, None)
+    assert opened(publication).totals.at(column((f.EXPIRED_WAITING,))).tolist() == [1]
+    assert (publication.queues, publication.oldest_waiting_at_ms) == (["a"], [None])
 
 
 def test_a_stage_with_the_contracts_rules_counts_the_same():

@@ -9,10 +9,10 @@ from stream.core import fields as f
 from stream.core.calls import MAGIC, CallsStage
 from stream.core.calls_state import StageState
 from stream.core.checkpoint import CheckpointError, seal, unseal
-from stream.core.minute import cells_of
 from stream.core.rules import Formula, QueueRule
 from stream.core.wire import decode_publication
 from tests.core.named import RULES, anomalies, cells, folded, totals
+from tests.core.publications import told
 from tests.oracle import log_of
 
 LIFE = (
@@ -116,9 +116,7 @@ def test_everything_is_said_once_more_after_a_restart():
     assert not decode_publication(stage.publish(None, caught_up=False)[0]).queues
 
     publication = decode_publication(reloaded(stage).publish(None, caught_up=False)[0])
-    (queue,) = (queue for queue in publication.queues if queue.name == "a")
-    said = {bucket * 5 for number, minute in queue.minutes for bucket in cells_of(number, minute, 12)}
-    assert said == {second for _, second in cells(stage)}
+    assert {bucket * 5 for bucket in told(publication)["a"]} == {second for _, second in cells(stage)}
 
 
 # --- another configuration --------------------------------------------------------------------------------------------

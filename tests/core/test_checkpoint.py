@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.board import BoardShard
-from stream.core.calls import CallsStage
 from stream.core.checkpoint import (
     FORMAT_VERSION,
     CheckpointError,
@@ -23,9 +21,6 @@ from stream.core.checkpoint import (
     unseal,
 )
 from stream.core.fields import LAYOUT_VERSION
-from tests.core.named import RULES, folded
-from tests.core.publications import board_rules
-from tests.oracle import Rec
 
 MAGIC = b"test"
 FRAME = struct.Struct(">4sBBI")
@@ -233,28 +228,3 @@ def test_a_flipped_bit_is_noticed_in_the_old_format_too(place, bit):
 
     with pytest.raises(CheckpointError, match=r"belongs to something else|torn or corrupt"):
         unseal(MAGIC, damaged, Thing)
-
-
-def test_a_stage_saved_by_an_older_program_goes_on_and_is_saved_anew():
-    """Upgraded: it knows what it knew, and its next checkpoint is of the present format."""
-    stage, expected = CallsStage.load(STAGE_1, 0, RULES), folded(*LINES)
-
-    assert stage.applied_offset == 7
-    assert (stage.totals(), stage.cells(), stage.now(), stage.tally()) == (
-        expected.totals(),
-        expected.cells(),
-        expected.now(),
-        expected.tally(),
-    )
-    assert header(b"cgS1", stage.dump()) == Header(FORMAT_VERSION, LAYOUT_VERSION, 7)
-
-
-def test_a_board_saved_by_an_older_program_goes_on_and_is_saved_anew():
-    """Upgraded: it is the board that the same publication makes today."""
-    rules = board_rules(fold=RULES)
-    board, expected = BoardShard.load(BOARD_1, 0, rules), BoardShard(0, rules)
-    expected.fold([Rec(7, None, b"0", folded(*LINES).publish(13_000, caught_up=True)[0])])
-
-    assert (board.applied_offset, board.clock_ms()) == (7, 13_000)
-    assert board.views(13_000) == expected.views(13_000)
-    assert header(b"cgS2", board.dump()) == Header(FORMAT_VERSION, LAYOUT_VERSION, 7)

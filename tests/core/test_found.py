@@ -8,11 +8,10 @@ from stream.core import fields as f
 from stream.core import kpi
 from stream.core.calls import CallsStage
 from stream.core.checkpoint import CheckpointError, seal, unseal
-from stream.core.minute import cells_of
 from stream.core.rules import FoldRules, QueueRule
 from stream.core.wire import decode_publication
 from tests.core.named import RULES, folded, totals
-from tests.core.publications import HALF_HOUR_MS, NOON_MS, Reader, board_rules, said, update
+from tests.core.publications import HALF_HOUR_MS, NOON_MS, Reader, board_rules, said, told, update
 from tests.core.test_board import HOUR_MS, closed, queued
 from tests.core.test_calls_state import more, reloaded
 from tests.oracle import log_of
@@ -95,7 +94,7 @@ def test_a_restart_invents_no_queue():
     before = decode_publication(stage.publish(None, caught_up=False)[0])
     after = decode_publication(reloaded(stage).publish(None, caught_up=False)[0])
 
-    assert [queue.name for queue in before.queues] == [queue.name for queue in after.queues]
+    assert before.queues == after.queues
 
 
 def test_a_late_event_takes_no_place_among_the_queues():
@@ -172,27 +171,26 @@ def test_what_was_published_before_a_crash_is_corrected_after_it(lines):
     first = CallsStage(0, rules)
     first.fold(log[:1])
     saved = first.dump()
-    told = {}
+    heard = {}
     for record in log[1:-1]:
         first.fold([record])
-        told |= minutes_of(first.publish(None, caught_up=False)[0])
+        heard |= places_of(first.publish(None, caught_up=False)[0])
     second = CallsStage.load(saved, 0, rules)
     second.fold(log[1:])
-    told |= minutes_of(second.publish(None, caught_up=False)[0])
+    heard |= places_of(second.publish(None, caught_up=False)[0])
 
     whole = CallsStage(0, rules)
     whole.fold(log)
-    assert {
-        (name, bucket * 5_000): counts
-        for (name, number), minute in told.items()
-        for bucket, counts in cells_of(number, minute, 12).items()
-    } == whole.cells()
+    assert {place: count for place, count in heard.items() if count or place[2] == f.LONGEST_WAIT_MS} == {
+        (*cell, field): count for cell, counts in whole.cells().items() for field, count in counts.items()
+    }
 
 
-def minutes_of(payload):
-    """Return what a publication says, by queue and number of the minute."""
+def places_of(payload):
+    """Return what a publication says, by queue, moment and field."""
     return {
-        (queue.name, number): minute
-        for queue in decode_publication(payload).queues
-        for number, minute in queue.minutes
+        (queue, bucket * 5_000, field): count
+        for queue, cells in told(decode_publication(payload)).items()
+        for bucket, counts in cells.items()
+        for field, count in counts.items()
     }

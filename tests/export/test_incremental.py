@@ -9,13 +9,12 @@ from prometheus_client import generate_latest
 
 from stream.core import fields as f
 from stream.core.board import BoardShard, take_snapshot
-from stream.core.minute import minutes_of
 from stream.core.rules import BoardRules, FoldRules
 from stream.core.snapshot import WELL, HistogramView, PipelineView
-from stream.core.wire import PUBLICATION_VERSION, Publication, QueueUpdate, encode_publication
 from stream.export.collector import registry_of
 from stream.export.metrics import scrape
 from stream.export.render import Renderer, render
+from tests.core.publications import said, update
 from tests.export.centre import BOUNDS_MS, BUILD, queue, snapshot, stopped
 from tests.oracle import Rec
 
@@ -47,12 +46,13 @@ def publication(told, offset, now_ms):
     """Encode what a source partition tells; totals stand for themselves."""
     partition, name, cells, histograms, _ = told
     totals = {f.QUEUED: offset, f.ANSWER_WAITS: offset // 2, f.TALK_MS: offset * 1_000}
-    found = list(
-        minutes_of([(now_ms // 5_000 + distance, counts) for distance, counts in cells.items()], 12).items()
-    )
-    update = QueueUpdate(name, START_MS, None, totals, histograms, found)
-    return encode_publication(
-        Publication(PUBLICATION_VERSION, partition, offset, now_ms, 0, now_ms, True, [update])
+    found = {now_ms + distance * 5_000: counts for distance, counts in cells.items()}
+    return said(
+        update(name, found, totals=totals, first_at_ms=START_MS, histograms=histograms),
+        offset=offset,
+        partition=partition,
+        as_of_ms=now_ms,
+        stream_ms=now_ms,
     )
 
 

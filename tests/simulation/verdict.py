@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from stream.core import fields as f
 from stream.core.board import MAGIC as BOARD_MAGIC
 from stream.core.calls import MAGIC as CALLS_MAGIC
-from stream.core.minute import cells_a_minute, cells_of
-from stream.core.rules import BUCKET_MS
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, QUEUE_MASK
 from stream.core.slots import LogRecord, assess
 from stream.core.wire import shard_of
 from stream.engine.board_agent import BoardShell
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Process, World
 
 LOOKED_AT = 100  # records at the end of a checkpoint topic: several checkpoints in chunks
-PER_MINUTE = cells_a_minute(BUCKET_MS)
 SET_ASIDE = {oracle.BAD, oracle.NO_KEY, oracle.KEY_MISMATCH, oracle.FUTURE}
 
 
@@ -288,19 +286,19 @@ def _board(world: "World", result: oracle.Result) -> None:
 def _sums(process: "Process", result: oracle.Result) -> None:
     """Compare every bucket that a shard still holds."""
     for owned in process.engine.board.owned.values():
-        for name, queue in owned.stage._queues.items():
-            kept = {
-                (name, bucket * 5_000): without_longest(cell)
-                for number, minute in queue.state.sums.items()
-                for bucket, cell in cells_of(number, minute, PER_MINUTE).items()
-                if without_longest(cell)
-            }
-            wanted = {
-                key: without_longest(cell)
-                for key, cell in result.cells.items()
-                if key[0] == name and key[1] >= queue.kept_from * 5_000 and without_longest(cell)
-            }
-            assert wanted == kept, f"I2: cells of {name}"
+        tables = owned.stage._tables
+        kept: dict[tuple[str, int], dict[int, int]] = {}
+        for minute in tables.minutes.values():
+            sums = minute.cells()
+            for place, value in zip(sums.places.tolist(), sums.values.tolist(), strict=True):
+                key = (tables.names[place >> FIELD_BITS & QUEUE_MASK], (place >> BUCKET_SHIFT) * 5_000)
+                kept.setdefault(key, {})[place & FIELD_MASK] = value
+        wanted = {
+            key: without_longest(cell)
+            for key, cell in result.cells.items()
+            if key[0] in tables.numbers and key[1] >= tables.kept_from * 5_000 and without_longest(cell)
+        }
+        assert wanted == kept, "I2: cells"
 
 
 def without_longest(cell: Any) -> dict[int, int]:

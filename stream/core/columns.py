@@ -1,0 +1,210 @@
+"""Many counts as two columns of integers: places in order (``stream.core.place``), and a value for each.
+
+A batch of events changes some ten thousand counts, and each of them is cold in memory by the next time. As columns
+they are sorted, added up and compared by numpy, a few nanoseconds each, however many queues they belong to. Values
+are 64-bit: 10^18 milliseconds are thirty million years.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]  # a column
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+# The first place, the steps from each to the next, and the values: a cell's neighbours are near, so steps are small.
+Packed = tuple[int, bytes, bytes]
+
+_LAST: Final = (1 << 63) - 1
+_EMPTY: Final[Ints] = np.zeros(0, np.int64)
+_WIDTHS: Final = tuple(np.dtype(f"<i{width}") for width in (1, 2, 4, 8))  # in bytes
+
+
+class Columns:
+    """Counts by place. A count of 0 is the same as none, and is not held."""
+
+    __slots__ = ("places", "values")
+
+    def __init__(self, places: Ints = _EMPTY, values: Ints = _EMPTY) -> None:
+        """Hold these, which are in order and without zeros."""
+        self.places = places
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def at(self, places: Ints) -> Ints:
+        """Return the counts at some places; 0 where there is none."""
+        return self._held(*self._find(places))
+
+    def put(self, places: Ints, values: Ints) -> Ints:
+        """Set counts at places, which are in order and different; return what they were."""
+        found, same = self._find(places)
+        before = self._held(found, same)
+        self._set(places, values, found, same)
+        return before
+
+    def add(self, places: Ints, changes: Ints) -> Ints:
+        """Add to the counts at places, which are in order and different; return what they are."""
+        found, same = self._find(places)
+        values = self._held(found, same) + changes
+        self._set(places, values, found, same)
+        return values
+
+    def raise_to(self, places: Ints, values: Ints) -> Ints:
+        """Set those counts that are smaller, at places in order and different; return what they are."""
+        found, same = self._find(places)
+        values = np.maximum(self._held(found, same), values)
+        self._set(places, values, found, same)
+        return values
+
+    def _find(self, places: Ints) -> tuple[Ints, Bools]:
+        """Return where places are or would be, and whether they are there."""
+        found = self.places.searchsorted(places)
+        if not len(self.places):
+            return found, np.zeros(len(places), bool)
+        return found, self.places.take(found, mode="clip") == places
+
+    def _held(self, found: Ints, same: Bools) -> Ints:
+        if not len(self.places):
+            return np.zeros(len(found), np.int64)
+        return np.where(same, self.values.take(found, mode="clip"), 0)
+
+    def _set(self, places: Ints, values: Ints, found: Ints, same: Bools) -> None:
+        fresh = ~same & (values != 0)
+        if fresh.any():
+            self._insert(places, values, found, same | fresh, fresh)
+        elif same.any():
+            self.values = self.values.copy()  # somebody may hold them
+            self.values[found[same]] = values[same]
+        if not values[same].all():  # some have come back to 0
+            kept = self.values != 0
+            self.places, self.values = self.places[kept], self.values[kept]
+
+    def _insert(self, places: Ints, values: Ints, found: Ints, kept: Bools, fresh: Bools) -> None:
+        """Set counts, some of which are new. What lies before all new ones, which is nearly all, is copied as it is."""
+        new = fresh.cumsum()
+        at = found + new - fresh  # where each will be
+        length, first = len(self.places) + int(new[-1]), int(found[fresh.argmax()])
+        is_old = np.ones(length - first, bool)
+        is_old[at[fresh] - first] = False
+        longer_places, longer_values = np.empty(length, np.int64), np.empty(length, np.int64)
+        longer_places[:first], longer_values[:first] = self.places[:first], self.values[:first]
+        longer_places[first:][is_old], longer_values[first:][is_old] = (
+            self.places[first:],
+            self.values[first:],
+        )
+        longer_places[at[fresh]] = places[fresh]
+        longer_values[at[kept]] = values[kept]
+        self.places, self.values = longer_places, longer_values
+
+    def between(self, first: int, last: int) -> "Columns":
+        """Return the counts at the places [first, last)."""
+        from_, to = self.places.searchsorted((first, last))
+        return Columns(self.places[from_:to], self.values[from_:to])
+
+    def cut_before(self, place: int) -> "Columns":
+        """Let go of the counts before a place, and return them."""
+        end = int(self.places.searchsorted(place))
+        cut = Columns(self.places[:end], self.values[:end])
+        if end:
+            self.places, self.values = self.places[end:].copy(), self.values[end:].copy()
+        return cut
+
+    def pack(self) -> Packed:
+        """Return the counts as bytes."""
+        return pack_columns(self.places, self.values)
+
+
+def column(values: Iterable[int] | Ints) -> Ints:
+    """Make a column of whole numbers."""
+    return np.asarray(values if isinstance(values, list | np.ndarray) else list(values), np.int64)
+
+
+def joined(pieces: Iterable[tuple[Ints, ...]]) -> tuple[Ints, ...]:
+    """Put columns one behind the other, each beside the others."""
+    return tuple(map(np.concatenate, zip(*pieces, strict=True)))
+
+
+def in_order(places: Ints, *columns: Ints) -> tuple[Ints, ...]:
+    """Sort places, and the columns beside them."""
+    order = places.argsort(kind="stable")
+    return places[order], *(beside[order] for beside in columns)
+
+
+def firsts(places: Ints) -> Ints:
+    """Return where each different place begins among places in order."""
+    begins = np.empty(len(places), bool)
+    begins[:1] = True
+    np.not_equal(places[1:], places[:-1], out=begins[1:])
+    return begins.nonzero()[0]
+
+
+def summed(places: Ints, changes: Ints) -> tuple[Ints, Ints]:
+    """Bring places in order, and add up what is at the same one; sums of 0 stay."""
+    if not len(places):
+        return _EMPTY, _EMPTY
+    places, changes = in_order(places, changes)
+    begins = firsts(places)
+    return places[begins], np.add.reduceat(changes, begins)
+
+
+def longest(places: Ints, values: Ints) -> tuple[Ints, Ints]:
+    """Bring places in order, and keep the largest of the values at the same one."""
+    if not len(places):
+        return _EMPTY, _EMPTY
+    places, values = in_order(places, values)
+    begins = firsts(places)
+    return places[begins], np.maximum.reduceat(values, begins)
+
+
+def grown(values: Ints, length: int) -> Ints:
+    """Return a column of at least a length, doubled so that it seldom grows; what is new is 0."""
+    if len(values) >= length:
+        return values
+    larger = np.zeros(max(length, 2 * len(values)), np.int64)
+    larger[: len(values)] = values
+    return larger
+
+
+# --- to bytes and back ------------------------------------------------------------------------------------------------
+
+
+def pack(values: Ints) -> bytes:
+    """Return a column as bytes: how many a value takes, then the values, each in as few as the largest needs."""
+    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+    kind = next(width for width in _WIDTHS if -low <= (most := 1 << width.itemsize * 8 - 1) and high < most)
+    return bytes((kind.itemsize,)) + values.astype(kind).tobytes()
+
+
+def unpack(data: bytes) -> Ints:
+    """Return the column that was packed. Raises ValueError where none was."""
+    kind = next((width for width in _WIDTHS if data[:1] == bytes((width.itemsize,))), None)
+    if kind is None:
+        raise ValueError("no column")
+    return np.frombuffer(data, kind, offset=1).astype(np.int64)
+
+
+def pack_columns(places: Ints, values: Ints) -> Packed:
+    """Return counts as bytes; zeros stay."""
+    if not len(places):
+        return 0, b"", b""
+    return int(places[0]), pack(np.diff(places)), pack(values)
+
+
+def unpack_columns(packed: Packed) -> tuple[Ints, Ints]:
+    """Return the counts that were packed. Raises ValueError where none were."""
+    first, steps, values = packed
+    if not values:
+        return _EMPTY, _EMPTY
+    counts, places = unpack(values), np.append(0, unpack(steps)).cumsum()
+    if len(places) != len(counts):
+        raise ValueError("columns of two lengths")
+    if (
+        not 0 <= first <= _LAST
+        or (places < 0).any()
+        or first > _LAST - int(places[-1])
+        or (np.diff(places) < 0).any()
+    ):
+        raise ValueError("places beyond all places, or not in order")
+    return places + first, counts

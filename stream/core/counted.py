@@ -1,0 +1,217 @@
+"""What one source partition has counted, as columns: its cells, and everything since the beginning.
+
+``CallsStage`` writes down each count as it happens (``stream.core.cells``); ``settle`` adds all of them at once. The
+longest wait of a cell is kept there as one more than it is, since 0 ms is a wait and 0 is nothing.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from stream.core import fields as f
+from stream.core.columns import (
+    Columns,
+    Ints,
+    Packed,
+    column,
+    firsts,
+    grown,
+    in_order,
+    joined,
+    longest,
+    pack,
+    pack_columns,
+    summed,
+    unpack,
+    unpack_columns,
+)
+from stream.core.facts import KINDS, Fact, fact
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, FIELDS, IN_BUCKET, QUEUE_MASK
+
+
+def _span_field(one: Fact) -> list[tuple[int, bool]]:
+    return [] if one.span is None else [(one.span, True)]
+
+
+HISTOGRAMS: Final = len(f.HISTOGRAM_NAMES)
+_NONE: Final = -1
+_ALL: Final = [fact(kind) for kind in KINDS]
+# By kind of fact: in which histogram its span counts, and whether it is a wait.
+_HISTOGRAM: Final = column(
+    _NONE if one.histogram is None else f.HISTOGRAM_NAMES.index(one.histogram) for one in _ALL
+)
+_ENDS_WAIT: Final = np.array([one.ends_wait for one in _ALL])
+# By kind, one after the other: the fields that it counts in, and whether they take its span or 1.
+_COUNTS: Final = [[*((field, False) for field in one.fields), *_span_field(one)] for one in _ALL]
+_FIELDS_OF: Final = column(map(len, _COUNTS))
+_FIRST: Final = _FIELDS_OF.cumsum() - _FIELDS_OF
+_FIELD: Final = column(field for counts in _COUNTS for field, _ in counts)
+_IS_SPAN: Final = np.array([is_span for counts in _COUNTS for _, is_span in counts])
+# Waits that came since they were last put in order: then in so many pieces at most.
+_ORDER_FROM: Final = 64
+PackedWaits = tuple[Packed, bytes]  # lengths by place, and how many
+_Waits = tuple[Ints, Ints, Ints]
+
+
+class Counted:
+    """The counts of one source partition; queues by number, in the order of ``Book.ledgers``."""
+
+    __slots__ = ("_bounds_ms", "_unsaid", "bounds", "cells", "histograms", "totals", "waits")
+
+    def __init__(self, bounds_ms: tuple[int, ...]) -> None:
+        self.bounds = len(bounds_ms)  # of the histograms
+        self._bounds_ms = column(bounds_ms)
+        self.cells = Columns()
+        self.waits = Waits()
+        self.totals = column(())  # FIELDS for each queue
+        self.histograms = column(())  # for each queue, histogram by histogram, ``bounds`` and one more
+        # Counts that may not be what was said of them last, in the order in which they came to be so.
+        self._unsaid: list[tuple[Ints, Ints]] = []
+
+    def settle(self, queues: int, facts: Iterable[int] | Ints, taken_back: Iterable[int] | Ints) -> None:
+        """Add facts, and take others back, written down by a number of queues.
+
+        Each is two entries: place plus kind, and its span in ms.
+        """
+        self.totals = grown(self.totals, queues * FIELDS)
+        self.histograms = grown(self.histograms, queues * HISTOGRAMS * (self.bounds + 1))
+        written = [
+            (*_sorted(entries), sign)
+            for entries, sign in ((column(facts), 1), (column(taken_back), -1))
+            if len(entries)
+        ]
+        if not written:
+            return
+        counted = [_counts(*facts) for facts in written]
+        places, changes = summed(*joined(counted))
+        np.add.at(self.totals, places & IN_BUCKET, changes)
+        self._unsaid.append((places, self.cells.add(places, changes)))
+        for facts_of, spans, sign in written:
+            self._observe(facts_of, spans, sign)
+        self._settle_waits(written)
+
+    def _observe(self, facts: Ints, spans: Ints, sign: int) -> None:
+        """Count spans in the histograms of their kind."""
+        histogram = _HISTOGRAM[facts & FIELD_MASK]
+        observed = (histogram != _NONE).nonzero()[0]
+        rows = (facts[observed] >> FIELD_BITS & QUEUE_MASK) * HISTOGRAMS + histogram[observed]
+        bounds = self._bounds_ms.searchsorted(spans[observed])
+        np.add.at(self.histograms, rows * (self.bounds + 1) + bounds, sign)
+
+    def _settle_waits(self, written: list[tuple[Ints, Ints, int]]) -> None:
+        """Bring the longest waits of cells up to date."""
+        taken_back = False
+        ended: list[tuple[Ints, Ints]] = []
+        for facts, spans, sign in written:
+            waits = _ENDS_WAIT[facts & FIELD_MASK].nonzero()[0]
+            if len(waits):
+                places = facts[waits] & ~FIELD_MASK | f.LONGEST_WAIT_MS
+                self.waits.add(places, spans[waits], np.full(len(waits), sign))
+                ended.append((places, spans[waits] + 1))
+                taken_back = taken_back or sign < 0
+        if not ended:
+            return
+        touched, longest_ms = longest(*joined(ended))
+        if taken_back:  # a call was folded again, which is seldom
+            longest_ms = self.waits.longest(touched)
+            self.cells.put(touched, longest_ms)
+        else:
+            longest_ms = self.cells.raise_to(touched, longest_ms)
+        self._unsaid.append((touched, longest_ms))
+
+    def take(self) -> tuple[Ints, Ints]:
+        """Return the places that have changed since the last call, in order, with their values, to be sent at once.
+
+        A place where all was taken back is among them, with 0: before a crash, publishing at another moment, this
+        partition may have told readers of it, and only what is sent can correct that.
+        """
+        if not self._unsaid:
+            return column(()), column(())
+        places, values = in_order(*joined(self._unsaid))
+        self._unsaid.clear()
+        lasts = np.append(places[1:] != places[:-1], True)[: len(places)]  # what came last is what is so now
+        return places[lasts], values[lasts]
+
+    def say_all(self) -> None:
+        """Have every cell said once more."""
+        self._unsaid.append((self.cells.places, self.cells.values.copy()))
+
+    def forget_before(self, bucket: int) -> None:
+        """Let go of cells that are final and said."""
+        self.cells.cut_before(bucket << BUCKET_SHIFT)
+        self.waits.forget_before(bucket << BUCKET_SHIFT)
+
+
+class Waits:
+    """The waits that ended in each cell: a maximum cannot be taken back, one of several waits can."""
+
+    __slots__ = ("_before", "_pieces")
+
+    def __init__(self) -> None:
+        self._pieces: list[_Waits] = []  # places, lengths in ms, how many (fewer than 0: taken back)
+        self._before = 0
+
+    def add(self, places: Ints, lengths: Ints, signs: Ints) -> None:
+        """Add waits, or take them back."""
+        self._pieces.append((places, lengths, signs))
+        if len(self._pieces) > _ORDER_FROM:
+            self._all()
+
+    def longest(self, touched: Ints) -> Ints:
+        """Return one more than the longest wait at each of these places, which are in order; 0 where there is none."""
+        places, lengths, _ = self._all()
+        last = places.searchsorted(touched, side="right") - 1
+        known = (last >= 0) & (places.take(last, mode="clip") == touched) if len(places) else last >= 0
+        return np.where(known, lengths.take(last, mode="clip") + 1 if len(lengths) else 0, 0)
+
+    def forget_before(self, place: int) -> None:
+        """Let go of the waits of cells before a place."""
+        self._before = place
+
+    def _all(self) -> _Waits:
+        """Put everything in order, by place and length, and return it; what was taken back is gone."""
+        places, lengths, counts = joined(self._pieces) if self._pieces else _none()
+        order = np.lexsort((lengths, places))
+        order = order[places[order].searchsorted(self._before) :]
+        places, lengths, counts = places[order], lengths[order], counts[order]
+        if len(places):
+            begins = ((np.diff(places, prepend=-1) != 0) | (np.diff(lengths, prepend=-1) != 0)).nonzero()[0]
+            counts = np.add.reduceat(counts, begins)
+            left = counts != 0
+            places, lengths, counts = places[begins][left], lengths[begins][left], counts[left]
+        self._pieces = [(places, lengths, counts)]
+        return self._pieces[0]
+
+    def pack(self) -> PackedWaits:
+        """Return all of them as bytes."""
+        places, lengths, counts = self._all()
+        return pack_columns(places, lengths), pack(counts)
+
+    def put(self, packed: PackedWaits) -> None:
+        """Hold what was packed, and nothing else."""
+        lengths, counts = packed
+        self._pieces = [(*unpack_columns(lengths), unpack(counts))]
+
+
+def _none() -> _Waits:
+    return column(()), column(()), column(())
+
+
+def _sorted(entries: Ints) -> tuple[Ints, Ints]:
+    """Return facts in order of their places, and their spans."""
+    facts, spans = in_order(entries[::2], entries[1::2])
+    return facts, spans
+
+
+def _counts(facts: Ints, spans: Ints, sign: int) -> tuple[Ints, Ints]:
+    """Return the places that facts in order count at, and the changes; several may be of the same place."""
+    begins = firsts(facts)
+    many, spans = np.diff(begins, append=len(facts)), np.add.reduceat(spans, begins)
+    facts = facts[begins]
+    kinds = facts & FIELD_MASK
+    fields = _FIELDS_OF[kinds]
+    of = np.arange(len(facts)).repeat(fields)  # whose field it is
+    which = np.arange(len(of)) - (fields.cumsum() - fields - _FIRST[kinds])[of]
+    changes = np.where(_IS_SPAN[which], spans[of], many[of])
+    return (facts & ~FIELD_MASK)[of] | _FIELD[which], sign * changes
