@@ -17,7 +17,7 @@ from stream.core import fields as f
 from stream.core import kpi, older
 from stream.core.calls import Record
 from stream.core.checkpoint import CheckpointError, Encoded, encode, header, unseal
-from stream.core.columns import Ints, column, grown, pack, unpack
+from stream.core.columns import Ints, column, grown, pack, runs, unpack
 from stream.core.counted import HISTOGRAMS
 from stream.core.counts import Counts, total_of
 from stream.core.place import FIELDS
@@ -196,8 +196,8 @@ class BoardShard:
             final_before,
         )
         quarters = buckets // max(1, QUARTER_MS // self._bucket_ms)
-        for quarter in np.unique(quarters).tolist():
-            self._mark(quarter * QUARTER_MS, queues[quarters == quarter])
+        for begin, end in runs(quarters):
+            self._mark(int(quarters[begin]) * QUARTER_MS, queues[begin:end])
 
     def _mark(self, at_ms: int, queues: Ints) -> None:
         """Note that the interval that holds a moment is to be published, for some queues."""

@@ -335,7 +335,7 @@ class Machine:
             book.at(ledger, self._due_ms(call)) + (f.OVERDUE if rule.formula is _ANSWERED_ONLY else facts.DUE)
         )
         if book.sign > 0:
-            ledger.wait(call.key, at_ms)
+            book.waiting[call.key] = (at_ms, ledger.number)
 
     def _due_ms(self, call: Call) -> int:
         """Return the moment whose bucket has the visit's failure."""
@@ -359,7 +359,7 @@ class Machine:
         else:
             book.take_back(place + f.OVERDUE)
         if book.sign > 0:
-            del ledger.waiting[call.key]
+            del book.waiting[call.key]
         call.visit_at_ms = NEVER
         if call.phase == WAITING and not call.over:  # nearly always
             call.phase = IDLE

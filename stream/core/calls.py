@@ -303,7 +303,7 @@ class CallsStage:
 
     def _deregister(self, call: Call) -> None:
         if call.phase in (WAITING, TALKING_AND_WAITING):
-            del call.visit_ledger.waiting[call.key]
+            del self.book.waiting[call.key]
         elif call.phase == OFFERED:
             del self.book.offers[call.key]
 
@@ -477,11 +477,13 @@ class CallsStage:
         totals = self.totals()
         return {
             name: (
-                len(ledger.waiting),
+                waiting,
                 totals[name].get(f.ANSWERED, 0) - totals[name].get(f.CONVERSATIONS_ENDED, 0),
-                ledger.oldest_waiting_at_ms(),
+                oldest_at_ms,
             )
-            for name, ledger in self.book.ledgers.items()
+            for name, (waiting, oldest_at_ms) in zip(
+                self.book.ledgers, self.book.waiting_by_queue(), strict=True
+            )
             if name in totals
         }
 

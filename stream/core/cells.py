@@ -21,18 +21,9 @@ _ADD_UP_FROM: Final = 256
 
 
 class Ledger:
-    """A queue in one source partition: who waits in it, and where it counts."""
+    """A queue in one source partition, and where it counts."""
 
-    __slots__ = (
-        "first_at_ms",
-        "name",
-        "newest_waiting_ms",
-        "number",
-        "place",
-        "rule",
-        "waiting",
-        "waiting_in_order",
-    )
+    __slots__ = ("first_at_ms", "name", "number", "place", "rule")
 
     def __init__(self, number: int, name: str, rule: QueueRule, first_at_ms: int) -> None:
         self.number = number
@@ -40,26 +31,6 @@ class Ledger:
         self.name = name
         self.rule = rule
         self.first_at_ms = first_at_ms
-        self.waiting: dict[bytes, int] = {}  # key of the call -> queued at, in order while waiting_in_order
-        self.newest_waiting_ms = 0
-        self.waiting_in_order = True
-
-    def wait(self, key: bytes, at_ms: int) -> None:
-        """Enter a visit that waits, by the key of its call."""
-        if at_ms < self.newest_waiting_ms:
-            self.waiting_in_order = False
-        else:
-            self.newest_waiting_ms = at_ms
-        self.waiting[key] = at_ms
-
-    def oldest_waiting_at_ms(self) -> int | None:
-        """Return when the visit that waits longest was queued; None when nobody waits."""
-        if not self.waiting:
-            return None
-        if not self.waiting_in_order:
-            self.waiting = dict(sorted(self.waiting.items(), key=lambda item: item[1]))
-            self.waiting_in_order = True
-        return next(iter(self.waiting.values()))
 
 
 class Book:
@@ -84,6 +55,7 @@ class Book:
         "offers",
         "reaches",
         "sign",
+        "waiting",
     )
 
     def __init__(
@@ -104,6 +76,9 @@ class Book:
             bytes, int
         ] = {}  # key of a call -> when it was offered: open ones, which may still count there
         # (bucket of an offer, bucket of the event that closed it) -> such offers, until that event is final
+        # Who waits: key of the call -> queued at, number of the queue. One table for all queues: a table for each would
+        # be cold in memory whenever somebody comes or goes.
+        self.waiting: dict[bytes, tuple[int, int]] = {}
         self.reaches: defaultdict[tuple[int, int], int] = defaultdict(int)
         self.applied = [0] * event_types
         self.duplicates = 0
@@ -160,6 +135,17 @@ class Book:
         self._noted.clear()
         self._facts.clear()
         self._taken_back.clear()
+
+    def waiting_by_queue(self) -> list[tuple[int, int | None]]:
+        """Return for each queue, by number, how many wait, and when the first of them was queued."""
+        many = [0] * len(self.numbered)
+        oldest_at_ms: list[int | None] = [None] * len(self.numbered)
+        for at_ms, number in self.waiting.values():
+            many[number] += 1
+            oldest = oldest_at_ms[number]
+            if oldest is None or at_ms < oldest:
+                oldest_at_ms[number] = at_ms
+        return list(zip(many, oldest_at_ms, strict=True))
 
     def anomaly(self, kind: int) -> None:
         """Count an event that makes no sense (index in ANOMALIES)."""

@@ -5,16 +5,21 @@ they are sorted, added up and compared by numpy, a few nanoseconds each, however
 are 64-bit: 10^18 milliseconds are thirty million years.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
+
+from stream.core.place import BUCKET_SHIFT, IN_BUCKET
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]  # a column
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # The first place, the steps from each to the next, and the values: a cell's neighbours are near, so steps are small.
 Packed = tuple[int, bytes, bytes]
 
+_RADIX_BITS: Final = 16
+_RADIX_MASK: Final = (1 << _RADIX_BITS) - 1
+_RADIX_FROM: Final = 8_000  # fewer are quicker sorted as they are
 _LAST: Final = (1 << 63) - 1
 _EMPTY: Final[Ints] = np.zeros(0, np.int64)
 _WIDTHS: Final = tuple(np.dtype(f"<i{width}") for width in (1, 2, 4, 8))  # in bytes
@@ -46,15 +51,16 @@ class Columns:
 
     def add(self, places: Ints, changes: Ints) -> Ints:
         """Add to the counts at places, which are in order and different; return what they are."""
-        found, same = self._find(places)
-        values = self._held(found, same) + changes
-        self._set(places, values, found, same)
-        return values
+        return self.change(places, lambda held: held + changes)
 
     def raise_to(self, places: Ints, values: Ints) -> Ints:
         """Set those counts that are smaller, at places in order and different; return what they are."""
+        return self.change(places, lambda held: np.maximum(held, values))
+
+    def change(self, places: Ints, changed: Callable[[Ints], Ints]) -> Ints:
+        """Set counts at places, which are in order and different, by what they are; return what they are then."""
         found, same = self._find(places)
-        values = np.maximum(self._held(found, same), values)
+        values = changed(self._held(found, same))
         self._set(places, values, found, same)
         return values
 
@@ -128,8 +134,25 @@ def joined(pieces: Iterable[tuple[Ints, ...]]) -> tuple[Ints, ...]:
 
 def in_order(places: Ints, *columns: Ints) -> tuple[Ints, ...]:
     """Sort places, and the columns beside them."""
-    order = places.argsort(kind="stable")
+    order = _order(places) if len(places) > _RADIX_FROM else places.argsort(kind="stable")
     return places[order], *(beside[order] for beside in columns)
+
+
+def _order(places: Ints) -> Ints:
+    """Return how places are brought in order, equal ones as they stand.
+
+    Numpy sorts 16 bits by radix, in a fraction of the time that it takes for 64; two such passes do, since places of a
+    batch lie near each other.
+    """
+    buckets, in_bucket = places >> BUCKET_SHIFT, places & IN_BUCKET
+    keys: Ints = (buckets - buckets.min()) * (int(in_bucket.max()) + 1) + in_bucket
+    if int(keys.max()) >> 2 * _RADIX_BITS:
+        return places.argsort(kind="stable")
+    order: Ints = (keys & _RADIX_MASK).astype(np.uint16).argsort(kind="stable")
+    high = (keys >> _RADIX_BITS).astype(np.uint16)
+    if high.any():
+        order = order[high[order].argsort(kind="stable")]
+    return order
 
 
 def firsts(places: Ints) -> Ints:
@@ -138,6 +161,12 @@ def firsts(places: Ints) -> Ints:
     begins[:1] = True
     np.not_equal(places[1:], places[:-1], out=begins[1:])
     return begins.nonzero()[0]
+
+
+def runs(numbers: Ints) -> list[tuple[int, int]]:
+    """Return where each run of equal numbers begins and ends."""
+    begins = firsts(numbers).tolist()
+    return list(zip(begins, [*begins[1:], len(numbers)], strict=True)) if begins else []
 
 
 def summed(places: Ints, changes: Ints) -> tuple[Ints, Ints]:

@@ -19,19 +19,25 @@ from stream.core.columns import (
     grown,
     in_order,
     joined,
-    longest,
     pack,
     pack_columns,
-    summed,
     unpack,
     unpack_columns,
 )
 from stream.core.facts import KINDS, Fact, fact
 from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, FIELDS, IN_BUCKET, QUEUE_MASK
 
+_ONE, _SPAN, _WAIT = range(3)  # what is counted of a fact
 
-def _span_field(one: Fact) -> list[tuple[int, bool]]:
-    return [] if one.span is None else [(one.span, True)]
+
+def _counts_of(one: Fact) -> list[tuple[int, int]]:
+    """Return the fields that a kind of fact counts in, and what there."""
+    counts = [(field, _ONE) for field in one.fields]
+    if one.span is not None:
+        counts.append((one.span, _SPAN))
+    if one.ends_wait:
+        counts.append((f.LONGEST_WAIT_MS, _WAIT))
+    return counts
 
 
 HISTOGRAMS: Final = len(f.HISTOGRAM_NAMES)
@@ -42,12 +48,12 @@ _HISTOGRAM: Final = column(
     _NONE if one.histogram is None else f.HISTOGRAM_NAMES.index(one.histogram) for one in _ALL
 )
 _ENDS_WAIT: Final = np.array([one.ends_wait for one in _ALL])
-# By kind, one after the other: the fields that it counts in, and whether they take its span or 1.
-_COUNTS: Final = [[*((field, False) for field in one.fields), *_span_field(one)] for one in _ALL]
+# By kind, one after the other: the fields that it counts in, and what there.
+_COUNTS: Final = [_counts_of(one) for one in _ALL]
 _FIELDS_OF: Final = column(map(len, _COUNTS))
 _FIRST: Final = _FIELDS_OF.cumsum() - _FIELDS_OF
 _FIELD: Final = column(field for counts in _COUNTS for field, _ in counts)
-_IS_SPAN: Final = np.array([is_span for counts in _COUNTS for _, is_span in counts])
+_WHAT: Final = column(what for counts in _COUNTS for _, what in counts)
 # Waits that came since they were last put in order: then in so many pieces at most.
 _ORDER_FROM: Final = 64
 PackedWaits = tuple[Packed, bytes]  # lengths by place, and how many
@@ -83,13 +89,27 @@ class Counted:
         ]
         if not written:
             return
-        counted = [_counts(*facts) for facts in written]
-        places, changes = summed(*joined(counted))
-        np.add.at(self.totals, places & IN_BUCKET, changes)
-        self._unsaid.append((places, self.cells.add(places, changes)))
+        places, changes = in_order(*joined([_counts(*facts) for facts in written]))
+        begins = firsts(places)
+        places, sums = places[begins], np.add.reduceat(changes, begins)
+        waits = (places & FIELD_MASK == f.LONGEST_WAIT_MS).nonzero()[0]
+        longest_ms = np.maximum.reduceat(changes, begins)[waits]
+        sums[waits] = 0
+        np.add.at(self.totals, places & IN_BUCKET, sums)
+        self._note_waits(written)
+        taken_back = _ENDS_WAIT[column(taken_back)[::2] & FIELD_MASK].any()
+
+        def changed(held: Ints) -> Ints:
+            values = held + sums
+            if taken_back:  # a call was folded again, which is seldom
+                values[waits] = self.waits.longest(places[waits])
+            else:
+                values[waits] = np.maximum(held[waits], longest_ms)
+            return values
+
+        self._unsaid.append((places, self.cells.change(places, changed)))
         for facts_of, spans, sign in written:
             self._observe(facts_of, spans, sign)
-        self._settle_waits(written)
 
     def _observe(self, facts: Ints, spans: Ints, sign: int) -> None:
         """Count spans in the histograms of their kind."""
@@ -99,26 +119,13 @@ class Counted:
         bounds = self._bounds_ms.searchsorted(spans[observed])
         np.add.at(self.histograms, rows * (self.bounds + 1) + bounds, sign)
 
-    def _settle_waits(self, written: list[tuple[Ints, Ints, int]]) -> None:
-        """Bring the longest waits of cells up to date."""
-        taken_back = False
-        ended: list[tuple[Ints, Ints]] = []
+    def _note_waits(self, written: list[tuple[Ints, Ints, int]]) -> None:
+        """Note each wait by itself, so that it can be taken back."""
         for facts, spans, sign in written:
             waits = _ENDS_WAIT[facts & FIELD_MASK].nonzero()[0]
             if len(waits):
                 places = facts[waits] & ~FIELD_MASK | f.LONGEST_WAIT_MS
                 self.waits.add(places, spans[waits], np.full(len(waits), sign))
-                ended.append((places, spans[waits] + 1))
-                taken_back = taken_back or sign < 0
-        if not ended:
-            return
-        touched, longest_ms = longest(*joined(ended))
-        if taken_back:  # a call was folded again, which is seldom
-            longest_ms = self.waits.longest(touched)
-            self.cells.put(touched, longest_ms)
-        else:
-            longest_ms = self.cells.raise_to(touched, longest_ms)
-        self._unsaid.append((touched, longest_ms))
 
     def take(self) -> tuple[Ints, Ints]:
         """Return the places that have changed since the last call, in order, with their values, to be sent at once.
@@ -128,7 +135,7 @@ class Counted:
         """
         if not self._unsaid:
             return column(()), column(())
-        places, values = in_order(*joined(self._unsaid))
+        places, values = self._unsaid[0] if len(self._unsaid) == 1 else in_order(*joined(self._unsaid))
         self._unsaid.clear()
         lasts = np.append(places[1:] != places[:-1], True)[: len(places)]  # what came last is what is so now
         return places[lasts], values[lasts]
@@ -205,13 +212,17 @@ def _sorted(entries: Ints) -> tuple[Ints, Ints]:
 
 
 def _counts(facts: Ints, spans: Ints, sign: int) -> tuple[Ints, Ints]:
-    """Return the places that facts in order count at, and the changes; several may be of the same place."""
+    """Return the places that facts in order count at, and the changes; several may be of the same place.
+
+    That of a longest wait is one more than the longest of them; 0 where they are taken back.
+    """
     begins = firsts(facts)
-    many, spans = np.diff(begins, append=len(facts)), np.add.reduceat(spans, begins)
+    many = sign * np.diff(begins, append=len(facts))
+    longest = np.maximum.reduceat(spans, begins) + 1 if sign > 0 else np.zeros(len(begins), np.int64)
+    changes = np.stack((many, sign * np.add.reduceat(spans, begins), longest))
     facts = facts[begins]
     kinds = facts & FIELD_MASK
     fields = _FIELDS_OF[kinds]
     of = np.arange(len(facts)).repeat(fields)  # whose field it is
     which = np.arange(len(of)) - (fields.cumsum() - fields - _FIRST[kinds])[of]
-    changes = np.where(_IS_SPAN[which], spans[of], many[of])
-    return (facts & ~FIELD_MASK)[of] | _FIELD[which], sign * changes
+    return (facts & ~FIELD_MASK)[of] | _FIELD[which], changes[_WHAT[which], of]

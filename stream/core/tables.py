@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from stream.core import fields as f
-from stream.core.columns import Columns, Ints, column, firsts, grown, in_order, joined, longest, summed
+from stream.core.columns import Columns, Ints, column, grown, in_order, joined, longest, runs, summed
 from stream.core.counted import HISTOGRAMS
 from stream.core.counts import Counts
 from stream.core.place import (
@@ -412,9 +412,7 @@ def _numbered(places: Ints, numbers: Ints) -> Ints:
 def _pieces(places: Ints, buckets: int) -> list[tuple[int, int, int]]:
     """Cut places in order into pieces of so many buckets: (number, where it begins, where it ends)."""
     numbers = (places >> BUCKET_SHIFT) // buckets
-    begins = firsts(numbers)
-    ends = [*begins[1:].tolist(), len(numbers)]
-    return list(zip(numbers[begins].tolist(), begins.tolist(), ends, strict=True)) if len(numbers) else []
+    return [(int(numbers[begin]), begin, end) for begin, end in runs(numbers)]
 
 
 def _whole(start: int, end: int, size: int) -> tuple[int, int, int, int]:

@@ -96,34 +96,38 @@ class Sayings:
 
     def __init__(self, book: Book, shards: int, again: set[int]) -> None:
         """Take what has changed. ``again``: numbers of queues that are said whether they have changed or not."""
-        self._book = book
-        self._counted = book.settle()
-        places, self._values = self._counted.take()
-        self._places = places
-        self._queues = places >> FIELD_BITS & QUEUE_MASK
-        told = np.unique(np.concatenate((self._queues, column(again)))) if again else np.unique(self._queues)
-        self._by_shard: list[list[int]] = [[] for _ in range(shards)]
-        for number in told.tolist():
-            self._by_shard[shard_of(book.numbered[number].name, shards)].append(number)
+        self._book, self._counted = book, book.settle()
+        self._places, self._values = self._counted.take()
+        self._queues = self._places >> FIELD_BITS & QUEUE_MASK
+        told = np.zeros(len(book.numbered), bool)
+        told[self._queues] = True
+        told[list(again)] = True
+        self._waiting = book.waiting_by_queue() if told.any() else []
+        self._numbers: list[list[int]] = [[] for _ in range(shards)]
+        self._shard = np.zeros(len(told), np.int64)  # of each queue that is told of
+        self._index = np.zeros(len(told), np.int64)  # among those of its shard
+        for number in told.nonzero()[0].tolist():
+            shard = shard_of(book.numbered[number].name, shards)
+            self._shard[number], self._index[number] = shard, len(self._numbers[shard])
+            self._numbers[shard].append(number)
 
     def to(self, shard: int, head: Publication) -> bytes:
         """Return the publication of a shard, which begins like ``head``."""
-        numbers = self._by_shard[shard]
-        if not numbers:
+        told = self._numbers[shard]
+        if not told:
             return encode_publication(head)
-        ledgers = [self._book.numbered[number] for number in numbers]
-        told = column(numbers)
-        order = told.searchsorted(self._queues)
-        mine = told.take(order, mode="clip") == self._queues
-        places = self._places[mine]
-        cells = (places & ~(QUEUE_MASK << FIELD_BITS)) | (order[mine] << FIELD_BITS)
+        ledgers = [self._book.numbered[number] for number in told]
+        mine = (self._shard[self._queues] == shard).nonzero()[0]
+        cells = (self._places[mine] & ~(QUEUE_MASK << FIELD_BITS)) | self._index[
+            self._queues[mine]
+        ] << FIELD_BITS
         totals = self._counted.totals.reshape(-1, FIELDS)[told].ravel()
         held = totals.nonzero()[0]
         head = msgspec.structs.replace(
             head,
             queues=[ledger.name for ledger in ledgers],
             first_at_ms=[ledger.first_at_ms for ledger in ledgers],
-            oldest_waiting_at_ms=[ledger.oldest_waiting_at_ms() for ledger in ledgers],
+            oldest_waiting_at_ms=[self._waiting[number][1] for number in told],
             totals=pack_columns(held, totals[held]),
             histograms=pack(
                 self._counted.histograms.reshape(-1, HISTOGRAMS * (self._counted.bounds + 1))[told].ravel()

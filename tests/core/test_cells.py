@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schemas import EVENT_TYPES
 from stream.core import facts
 from stream.core import fields as f
-from stream.core.cells import Book, Ledger
+from stream.core.cells import Book
 from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, FIELDS, QUEUE_MASK, QUEUE_NUMBERS
 from stream.core.rules import QueueRule
 
@@ -275,34 +275,20 @@ def test_a_queue_beyond_the_last_number_is_refused():
     assert sorted(book.ledgers) == ["a", "b"]
 
 
-@given(st.lists(st.tuples(st.binary(min_size=1, max_size=2), st.integers(0, 20), st.booleans()), max_size=30))
-def test_the_oldest_of_those_who_wait_is_known(visits):
-    """Calls may be heard of in any order, and whoever waits longest may go first or last."""
-    ledger, waiting = Ledger(0, "a", RULE, 0), {}
-    for key, at_ms, goes in visits:
-        if key in waiting:
-            del ledger.waiting[key], waiting[key]
-        if not goes:
-            ledger.wait(key, at_ms)
-            waiting[key] = at_ms
+@given(
+    st.dictionaries(
+        st.binary(min_size=1, max_size=2), st.tuples(st.integers(0, 9), st.integers(0, 2)), max_size=9
+    )
+)
+def test_who_waits_is_known_by_queue(waiting):
+    """How many, and since when the first of them; whoever came in whatever order."""
+    book = new_book()
+    for name in "abc":
+        book.open(name, RULE, 0)
+    book.waiting.update(waiting)
+    times = [[at_ms for at_ms, queue in waiting.values() if queue == number] for number in range(3)]
 
-        assert ledger.oldest_waiting_at_ms() == min(waiting.values(), default=None)
-    assert ledger.waiting == waiting
-
-
-def test_the_oldest_is_found_among_many_that_came_out_of_order():
-    """Nobody looked in between."""
-    ledger = Ledger(0, "a", RULE, 0)
-    for at_ms in (5, 3, 9, 3, 4, 8):
-        ledger.wait(b"%d" % len(ledger.waiting), at_ms)
-
-    seen = []
-    while ledger.waiting:
-        oldest_ms = ledger.oldest_waiting_at_ms()
-        seen.append(oldest_ms)
-        del ledger.waiting[next(key for key, at_ms in ledger.waiting.items() if at_ms == oldest_ms)]
-    assert seen == [3, 3, 4, 5, 8, 9]
-    assert ledger.oldest_waiting_at_ms() is None
+    assert book.waiting_by_queue() == [(len(of_queue), min(of_queue, default=None)) for of_queue in times]
 
 
 # --- what became of records -------------------------------------------------------------------------------------------
