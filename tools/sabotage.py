@@ -389,8 +389,8 @@ SABOTAGES: Final = (
     Sabotage(
         "a wait that was taken back stays the longest",
         "stream/core/counted.py",
-        "            longest_ms = self.waits.longest(touched)\n",
-        "            longest_ms = self.cells.at(touched)\n",
+        "                values[waits] = self.waits.longest(places[waits])\n",
+        "                values[waits] = held[waits]\n",
         (SIMULATION, "tests/core/test_counted.py"),
     ),
     Sabotage(
