@@ -97,11 +97,11 @@ class Counted:
         sums[waits] = 0
         np.add.at(self.totals, places & IN_BUCKET, sums)
         self._note_waits(written)
-        taken_back = _ENDS_WAIT[column(taken_back)[::2] & FIELD_MASK].any()
+        undone = any(sign < 0 and _ENDS_WAIT[facts_of & FIELD_MASK].any() for facts_of, _, sign in written)
 
         def changed(held: Ints) -> Ints:
             values = held + sums
-            if taken_back:  # a call was folded again, which is seldom
+            if undone:  # a call was folded again, which is seldom
                 values[waits] = self.waits.longest(places[waits])
             else:
                 values[waits] = np.maximum(held[waits], longest_ms)

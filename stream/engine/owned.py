@@ -66,8 +66,12 @@ class Owned(Generic[StageT]):
         """Say whether it is time to publish, at every tick; while a backlog is read (``behind``) less often."""
         if behind and now_s < self.quiet_until_s:
             return False
-        self.quiet_until_s = now_s + BACKLOG_PUBLISH_INTERVAL_S
+        self.publishes(now_s)
         return True
+
+    def publishes(self, now_s: float) -> None:
+        """Note that it is published now."""
+        self.quiet_until_s = now_s + BACKLOG_PUBLISH_INTERVAL_S
 
     def deliver(self, work: Awaitable[None]) -> asyncio.Task[None]:
         """Start a delivery that the next checkpoint waits for; no await between the fold and this."""

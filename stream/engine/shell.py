@@ -170,6 +170,7 @@ class Shell(ABC, Generic[StageT]):
             with owned.sound_if_done():
                 records, deliveries, event = self.outgoing(owned), list(owned.deliveries), owned.newest_event
                 began_s = monotonic_s()
+                owned.publishes(began_s)
                 encoded = owned.stage.encode()
                 encode_s = monotonic_s() - began_s
                 self.about_to_save(owned)

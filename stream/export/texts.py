@@ -18,16 +18,16 @@ from stream.export.source import Source
 from stream.export.steps import in_steps
 from stream.settings import Alerts
 
-# Texts hold for this many times what making them took, which is a twentieth of a core at most: 0.7 s with 50 queues,
-# 10 s with 1,000. A worker that keeps up has most of its core to spare.
+# Texts hold for this many times what making them took, which is a twentieth of a core at most: half a second with 50
+# queues, some seconds with 1,000. A worker that keeps up has most of its core to spare.
 METRICS_REST: Final = 19
 # A hundred-and-sixtieth: what a backlog loses to scrapers should stay below 5 %; what was looked at costs half as much
 # again as the look, when the next records come; and whoever asks now and then finds an old text each time.
 METRICS_REST_BEHIND: Final = 159
 # The interval in prometheus.yml: who asks as seldom never gets the same text twice.
 METRICS_AGE_MAX_S: Final = 15.0
-# A text of 1,000 queues takes a second while a backlog is read, because minutes have gone by since the last one; and
-# nobody needs the past sooner. The first text after the backlog comes by the limits above.
+# A text of 1,000 queues takes a quarter of a second while a backlog is read, because all of it has changed since the
+# last one; and nobody needs the past sooner. The first text after the backlog comes by the limits above.
 METRICS_AGE_BEHIND_MAX_S: Final = 120.0
 GZIP_AT_ONCE_BYTES: Final = 1_000_000  # a few milliseconds: less than the way to a thread and back
 GZIP_LEVEL: Final = 1  # repeated names shrink tenfold at any level, and this one costs a third of the default
