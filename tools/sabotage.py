@@ -168,9 +168,16 @@ SABOTAGES: Final = (
     Sabotage(
         "minutes are not followed",
         "stream/core/tables.py",
-        "        self._by_queue = None\n        if len(self._new)",
-        "        if len(self._new)",
+        "        self._by_queue = self._packed = None\n",
+        "        self._packed = None\n",
         ("tests/core/test_tables.py",),
+    ),
+    Sabotage(
+        "a minute that has changed is saved as it was",
+        "stream/core/tables.py",
+        "        self._by_queue = self._packed = None\n",
+        "        self._by_queue = None\n",
+        ("tests/core/test_tables.py", "tests/core/test_tables_state.py"),
     ),
     Sabotage(
         "saved before the publications are delivered",

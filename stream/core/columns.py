@@ -8,8 +8,11 @@ are 64-bit: 10^18 milliseconds are thirty million years.
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+import cramjam
+import msgspec
 import numpy as np
 
+from stream.core.checkpoint import COMPRESSION_LEVEL
 from stream.core.place import BUCKET_SHIFT, IN_BUCKET
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]  # a column
@@ -237,3 +240,13 @@ def unpack_columns(packed: Packed) -> tuple[Ints, Ints]:
     ):
         raise ValueError("places beyond all places, or not in order")
     return places + first, counts
+
+
+def compressed(counts: Columns) -> bytes:
+    """Return counts as bytes, compressed by themselves."""
+    return bytes(cramjam.zstd.compress(msgspec.msgpack.encode(counts.pack()), COMPRESSION_LEVEL))
+
+
+def unpacked(data: bytes) -> Columns:
+    """Return the counts that were compressed."""
+    return Columns(*unpack_columns(msgspec.msgpack.decode(cramjam.zstd.decompress(data), type=Packed)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from stream.core import fields as f
 from stream.core.calls_state import StageState
-from stream.core.columns import Columns, Ints, Packed, column, longest, pack, pack_columns, summed
+from stream.core.columns import Columns, Ints, Packed, column, compressed, longest, pack, pack_columns, summed
 from stream.core.counted import HISTOGRAMS
 from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, QUEUE_MASK
 from stream.core.tables_state import PartState, TablesState
@@ -186,9 +186,9 @@ def tables_state(old: OldShard, layout: int, per_minute: int) -> TablesState:
         [queue.first_at_ms for queue in old.queues],
         {partition: _part(old, partition, many) for partition in partitions},
         {
-            minute: sums.between(
-                minute * per_minute << BUCKET_SHIFT, (minute + 1) * per_minute << BUCKET_SHIFT
-            ).pack()
+            minute: compressed(
+                sums.between(minute * per_minute << BUCKET_SHIFT, (minute + 1) * per_minute << BUCKET_SHIFT)
+            )
             for minute in sorted(minutes)
         },
         _quarters((queue.quarters for queue in old.queues), 0),

@@ -14,7 +14,19 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from stream.core import fields as f
-from stream.core.columns import Columns, Ints, column, grown, in_order, joined, longest, runs, summed
+from stream.core.columns import (
+    Columns,
+    Ints,
+    column,
+    compressed,
+    grown,
+    in_order,
+    joined,
+    longest,
+    runs,
+    summed,
+    unpacked,
+)
 from stream.core.counted import HISTOGRAMS
 from stream.core.counts import Counts
 from stream.core.place import (
@@ -65,17 +77,19 @@ class Part:
 class Minute:
     """The sums of the cells of one minute. What comes is put in order when somebody looks."""
 
-    __slots__ = ("_by_queue", "_cells", "_new")
+    __slots__ = ("_by_queue", "_cells", "_new", "_packed")
 
-    def __init__(self, cells: Columns | None = None) -> None:
-        self._cells = cells or Columns()
+    def __init__(self, packed: bytes | None = None) -> None:
+        """Hold what was packed."""
+        self._cells = Columns() if packed is None else unpacked(packed)
         self._new: list[tuple[Ints, Ints]] = []
         self._by_queue: Columns | None = None
+        self._packed = packed
 
     def add(self, places: Ints, changes: Ints) -> None:
         """Add changes."""
         self._new.append((places, changes))
-        self._by_queue = None
+        self._by_queue = self._packed = None
         if len(self._new) > _ORDER_FROM:
             self.cells()
 
@@ -85,6 +99,12 @@ class Minute:
             self._cells.add(*summed(*joined(self._new)))
             self._new.clear()
         return self._cells
+
+    def pack(self) -> bytes:
+        """Return the sums as bytes, compressed: nearly all minutes are at rest, and are packed once."""
+        if self._packed is None:
+            self._packed = compressed(self.cells())
+        return self._packed
 
     def by_queue(self) -> Columns:
         """Return the sums of the whole minute."""

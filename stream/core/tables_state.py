@@ -22,7 +22,7 @@ class TablesState(msgspec.Struct, array_like=True, gc=False):
     names: list[str]
     first_at_ms: list[int]
     parts: dict[int, PartState]  # by source partition
-    minutes: dict[int, Packed]
+    minutes: dict[int, bytes]  # compressed
     quarters: dict[int, Packed]
     longest: Packed
     final_longest: Packed
@@ -37,7 +37,7 @@ class TablesState(msgspec.Struct, array_like=True, gc=False):
             tables.names,
             tables.first_at_ms,
             {partition: _part(part, tables) for partition, part in sorted(tables.parts.items())},
-            {number: minute.cells().pack() for number, minute in sorted(tables.minutes.items())},
+            {number: minute.pack() for number, minute in sorted(tables.minutes.items())},
             _packed(tables.quarters),
             longest.cells.pack(),
             longest.final.pack(),
@@ -58,7 +58,7 @@ class TablesState(msgspec.Struct, array_like=True, gc=False):
             if same_bounds:
                 part.histograms = unpack(state.histograms)
         for number, packed in self.minutes.items():
-            tables.minutes[number] = Minute(_columns(packed))
+            tables.minutes[number] = Minute(packed)
         tables.quarters.update(_unpacked(self.quarters))
         longest = tables.longest
         longest.cells, longest.final = _columns(self.longest), _columns(self.final_longest)

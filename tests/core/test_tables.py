@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from stream.core import fields as f
-from stream.core.columns import Columns, column, pack, pack_columns, summed
+from stream.core.columns import Columns, column, pack, pack_columns, summed, unpacked
 from stream.core.counted import HISTOGRAMS
 from stream.core.counts import add
 from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELDS, QUEUE_NUMBERS
 from stream.core.rules import BUCKET_MS, QUARTER_MS
-from stream.core.tables import NEVER, Heard, Rows, Tables, cells_a_minute, counts_of
+from stream.core.tables import NEVER, Heard, Minute, Rows, Tables, cells_a_minute, counts_of
 from stream.core.tables_state import TablesState
 from stream.core.wire import Update, decode_publication, encode_publication
 from tests.core.publications import NOON_MS, Reader, said, update
@@ -956,3 +956,18 @@ def test_a_window_that_nothing_enters_or_leaves_is_the_same_object():
 
     assert before is rows.of(0)
     assert before == {f.QUEUED: 1, f.LONGEST_WAIT_MS: 7_000}
+
+
+def test_a_minute_at_rest_is_packed_once_and_a_changed_one_again():
+    """A checkpoint every few seconds takes as it is what has not changed since the one before."""
+    minute = Minute()
+    minute.add(column([5, 9]), column([1, 2]))
+    packed = minute.pack()
+    assert minute.pack() is packed
+
+    minute.add(column([9]), column([-2]))
+    assert minute.pack() != packed
+    assert (unpacked(minute.pack()).places.tolist(), Minute(minute.pack()).cells().values.tolist()) == (
+        [5],
+        [1],
+    )

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from stream.core import fields as f
-from stream.core.columns import pack, unpack_columns
+from stream.core.columns import pack, unpack_columns, unpacked
 from stream.core.counted import HISTOGRAMS
 from stream.core.place import BUCKET_SHIFT, FIELDS
 from stream.core.tables import counts_of
@@ -199,7 +199,11 @@ def test_saved_tables_have_their_values_in_the_order_of_the_format():
     assert totals == pack(tables.totals())
     assert histograms == pack(tables.histograms().ravel())
     assert oldest_waiting_at_ms == b"\x01\x0a"
-    assert {number: saved(packed) for number, packed in minutes.items()} == {
+    sums = {number: unpacked(packed) for number, packed in minutes.items()}
+    assert {
+        number: dict(zip(cells.places.tolist(), cells.values.tolist(), strict=True))
+        for number, cells in sums.items()
+    } == {
         0: {cell + f.QUEUED: 2},
         1: {next_minute + f.QUEUED: 4},
     }
