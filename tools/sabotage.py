@@ -70,15 +70,15 @@ SABOTAGES: Final = (
     Sabotage(
         "stage 2 counts a final cell again",
         "stream/core/tables.py",
-        "        first = int(places.searchsorted(final_before << BUCKET_SHIFT))\n",
+        "        first = int(places.searchsorted(beginning(final_before)))\n",
         "        first = 0\n",
         ("tests/core/test_tables.py",),
     ),
     Sabotage(
         "stage 2 holds what is final on its partition",
         "stream/core/tables.py",
-        "        cut = part.cells.cut_before(final_before << BUCKET_SHIFT)\n",
-        "        cut = part.cells.between(0, final_before << BUCKET_SHIFT)\n",
+        "        cut = part.cells.cut_before(beginning(final_before))\n",
+        "        cut = part.cells.between(0, beginning(final_before))\n",
         ("tests/core/test_tables.py",),
     ),
     Sabotage(

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from stream.core.checkpoint import COMPRESSION_LEVEL
-from stream.core.place import BUCKET_SHIFT, IN_BUCKET
+from stream.core.place import BUCKET_SHIFT, IN_BUCKET, LAST
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]  # a column
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -23,7 +23,6 @@ Packed = tuple[int, bytes, bytes]
 _RADIX_BITS: Final = 16
 _RADIX_MASK: Final = (1 << _RADIX_BITS) - 1
 _RADIX_FROM: Final = 8_000  # fewer are quicker sorted as they are
-_LAST: Final = (1 << 63) - 1
 _EMPTY: Final[Ints] = np.zeros(0, np.int64)
 _WIDTHS: Final = tuple(np.dtype(f"<i{width}") for width in (1, 2, 4, 8))  # in bytes
 
@@ -233,9 +232,9 @@ def unpack_columns(packed: Packed) -> tuple[Ints, Ints]:
     if len(places) != len(counts):
         raise ValueError("columns of two lengths")
     if (
-        not 0 <= first <= _LAST
+        not 0 <= first <= LAST
         or (places < 0).any()
-        or first > _LAST - int(places[-1])
+        or first > LAST - int(places[-1])
         or (np.diff(places) < 0).any()
     ):
         raise ValueError("places beyond all places, or not in order")

@@ -25,7 +25,7 @@ from stream.core.columns import (
     unpack_columns,
 )
 from stream.core.facts import KINDS, Fact, fact
-from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, FIELDS, IN_BUCKET, QUEUE_MASK
+from stream.core.place import FIELD_BITS, FIELD_MASK, FIELDS, IN_BUCKET, QUEUE_MASK, beginning
 
 _ONE, _SPAN, _WAIT = range(3)  # what is counted of a fact
 
@@ -146,8 +146,8 @@ class Counted:
 
     def forget_before(self, bucket: int) -> None:
         """Let go of cells that are final and said."""
-        self.cells.cut_before(bucket << BUCKET_SHIFT)
-        self.waits.forget_before(bucket << BUCKET_SHIFT)
+        self.cells.cut_before(beginning(bucket))
+        self.waits.forget_before(beginning(bucket))
 
 
 class Waits:

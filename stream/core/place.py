@@ -17,3 +17,9 @@ QUEUE_NUMBERS: Final = 1 << 21
 BUCKET_SHIFT: Final = 27
 IN_BUCKET: Final = (1 << BUCKET_SHIFT) - 1  # the queue and the field of a place
 QUEUE_MASK: Final = QUEUE_NUMBERS - 1
+LAST: Final = (1 << 63) - 1
+
+
+def beginning(bucket: int) -> int:
+    """Return the first place of a bucket; of one that never comes, the last place that there is."""
+    return min(bucket << BUCKET_SHIFT, LAST)

@@ -37,6 +37,7 @@ from stream.core.place import (
     IN_BUCKET,
     QUEUE_MASK,
     QUEUE_NUMBERS,
+    beginning,
 )
 from stream.core.rules import QUARTER_MS
 from stream.core.wire import Update
@@ -218,7 +219,7 @@ class Tables:
         self._replace_rows(part, numbers, heard.oldest_waiting_at_ms, update)
         places = _numbered(update.places, numbers)
         places, values = in_order(places, update.values)
-        first = int(places.searchsorted(final_before << BUCKET_SHIFT))
+        first = int(places.searchsorted(beginning(final_before)))
         places, values = places[first:], values[first:]
         self._follow(places, part.cells.put(places, values), values)
         return places >> BUCKET_SHIFT, places >> FIELD_BITS & QUEUE_MASK
@@ -310,7 +311,7 @@ class Tables:
         part = self.parts.get(partition)
         if part is None:
             return
-        cut = part.cells.cut_before(final_before << BUCKET_SHIFT)
+        cut = part.cells.cut_before(beginning(final_before))
         waits = cut.places & FIELD_MASK == _LONGEST
         places, values = cut.places[waits] - _LONGEST, cut.values[waits]
         self.longest.final.raise_to(places, values)

@@ -12,8 +12,10 @@ from stream.core.place import (
     FIELD_MASK,
     FIELDS,
     IN_BUCKET,
+    LAST,
     QUEUE_MASK,
     QUEUE_NUMBERS,
+    beginning,
 )
 from stream.core.rules import BUCKET_MS
 
@@ -52,3 +54,9 @@ def test_every_moment_that_an_event_can_have_has_a_place():
 def test_there_is_room_for_every_field_and_every_kind_of_fact():
     """Also for some fields of a release to come, so that a checkpoint's places need not be numbered anew."""
     assert max(f.FIELD_COUNT - 1, *FACTS) < FIELDS == FIELD_MASK + 1
+
+
+def test_a_bucket_begins_behind_all_before_it_and_one_that_never_comes_at_the_end():
+    """What is final for ever is cut there, and a column holds no more than 64 bits."""
+    assert place_of((6, QUEUE_NUMBERS - 1, FIELD_MASK)) < beginning(7) <= place_of((7, 0, 0))
+    assert beginning(1 << 62) == LAST == (1 << 63) - 1
