@@ -57,7 +57,7 @@ from bench.report import (
 from bench.setting import FULL, QUICK, Setting, Shape, Topic
 from bench.worker import Worker
 from stream.engine.engine_settings import EngineSettings
-from stream.export.texts import METRICS_AGE_BEHIND_MAX_S
+from stream.engine.owned import BACKLOG_PUBLISH_INTERVAL_S
 from stream.kafka import EmbeddedKafka, EmbeddedKafkaError
 
 RESULTS = ROOT / "bench" / "results"
@@ -75,10 +75,13 @@ QUESTIONS = {
     "o": "back at the end of the log after the broker stood still",
     "p": "where the worker's time goes, and what it costs to count nothing (not part of the default)",
 }
-SHORT_TURN_S = 4.0  # several answers of every kind with 10 queues
+# Several answers of every kind with 10 queues; and progress is known every two seconds, so a shorter turn would have a
+# good part of its neighbours in it.
+SHORT_TURN_S = 4 * BACKLOG_PUBLISH_INTERVAL_S
 SAVING_TURN_S = EngineSettings().checkpoint_interval_s  # one checkpoint of each partition
-# With 1,000 queues: a text holds for longer than that, and each turn with scrapers has one.
-LONG_TURN_S = 0.75 * METRICS_AGE_BEHIND_MAX_S
+# With 1,000 queues: a text takes a fifth of a second at least, and holds for longer than that (METRICS_REST_BEHIND); each
+# turn with scrapers has one.
+LONG_TURN_S = 30.0
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
 
 
@@ -97,7 +100,7 @@ class Variant:
 
 
 DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
-LONG_DENSE, LONG_MANY = Shape(10, times=11), Shape(1_000, times=16)  # for turns within a run
+LONG_DENSE, LONG_MANY = Shape(10, times=14), Shape(1_000, times=18)  # for turns within a run
 
 
 def _in_turns(disturb: Callable[[Setting, Worker], AbstractContextManager[None]], turn_s: float) -> Run:
