@@ -79,8 +79,8 @@ QUESTIONS = {
 # good part of its neighbours in it.
 SHORT_TURN_S = 4 * BACKLOG_PUBLISH_INTERVAL_S
 SAVING_TURN_S = EngineSettings().checkpoint_interval_s  # one checkpoint of each partition
-# With 1,000 queues: a text takes a fifth of a second at least, and holds for longer than that (METRICS_REST_BEHIND); each
-# turn with scrapers has one.
+# With 1,000 queues: a text takes a fifth of a second at least, and holds for longer than a turn (METRICS_REST_BEHIND);
+# each turn with scrapers has one.
 LONG_TURN_S = 30.0
 DEFAULT = "a,b,c,d,e,f,g,h,k,o,r"
 
