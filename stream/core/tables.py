@@ -115,6 +115,29 @@ class Minute:
         return self._by_queue
 
 
+class Quarter:
+    """The sums of a quarter hour by queue. What comes is added up side by side until somebody looks."""
+
+    __slots__ = ("_counts", "_new")
+
+    def __init__(self, counts: Columns | None = None) -> None:
+        self._counts = counts or Columns()
+        self._new: Ints | None = None  # FIELDS for each queue
+
+    def add(self, places: Ints, changes: Ints, queues: int) -> None:
+        """Add changes, of so many queues at most."""
+        self._new = grown(column(()) if self._new is None else self._new, queues * FIELDS)
+        np.add.at(self._new, places & IN_BUCKET, changes)
+
+    def counts(self) -> Columns:
+        """Return the sums."""
+        if self._new is not None:
+            places = self._new.nonzero()[0]
+            self._counts.add(places, self._new[places])
+            self._new = None
+        return self._counts
+
+
 class Longest:
     """Longest waits by place, without the field; what they were of parts that are final; by quarter hour, both too."""
 
@@ -177,7 +200,7 @@ class Tables:
         self.versions = column(())  # of each queue; grows with every change
         self.parts: dict[int, Part] = {}
         self.minutes: dict[int, Minute] = {}
-        self.quarters: dict[int, Columns] = {}
+        self.quarters: dict[int, Quarter] = {}
         self.longest = Longest()
         self.kept_from = 0  # cells of buckets before this have gone into their quarter only
         self.changed_from = NEVER  # the first bucket that has changed since somebody reset this
@@ -266,8 +289,8 @@ class Tables:
                 minute = self.minutes[number] = Minute()
             minute.add(places[from_:to], changes[from_:to])
         for number, from_, to in _pieces(places, self._per_quarter):
-            quarter = self.quarters.setdefault(number, Columns())
-            quarter.add(*summed(places[from_:to] & IN_BUCKET, changes[from_:to]))
+            quarter = self.quarters.setdefault(number, Quarter())
+            quarter.add(places[from_:to], changes[from_:to], len(self.names))
 
     def _follow_longest(self, places: Ints, before: Ints, values: Ints) -> None:
         """Follow longest waits of a partition; those that grow are compared with what was longest so far."""
@@ -350,7 +373,8 @@ class Tables:
         """Cut a range of buckets into the largest pieces that fit, each as its sums and its longest waits."""
         before, first_quarter, last_quarter, after = _whole(start, end, self._per_quarter)
         for number in _present(first_quarter, last_quarter, self.quarters, self.longest.quarters):
-            yield self.quarters.get(number), self.longest.quarters.get(number)
+            quarter = self.quarters.get(number)
+            yield None if quarter is None else quarter.counts(), self.longest.quarters.get(number)
         for from_, to in ((start, before), (after, end)):
             if from_ < to:
                 low, first, last, high = _whole(from_, to, self.per_minute)

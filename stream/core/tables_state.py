@@ -4,7 +4,7 @@ import msgspec
 
 from stream.core.columns import Columns, Packed, column, grown, pack, unpack, unpack_columns
 from stream.core.place import FIELDS
-from stream.core.tables import Minute, Part, Tables
+from stream.core.tables import Minute, Part, Quarter, Tables
 
 
 class PartState(msgspec.Struct, array_like=True, gc=False):
@@ -38,7 +38,7 @@ class TablesState(msgspec.Struct, array_like=True, gc=False):
             tables.first_at_ms,
             {partition: _part(part, tables) for partition, part in sorted(tables.parts.items())},
             {number: minute.pack() for number, minute in sorted(tables.minutes.items())},
-            _packed(tables.quarters),
+            _packed({number: quarter.counts() for number, quarter in tables.quarters.items()}),
             longest.cells.pack(),
             longest.final.pack(),
             _packed(longest.quarters),
@@ -59,7 +59,9 @@ class TablesState(msgspec.Struct, array_like=True, gc=False):
                 part.histograms = unpack(state.histograms)
         for number, packed in self.minutes.items():
             tables.minutes[number] = Minute(packed)
-        tables.quarters.update(_unpacked(self.quarters))
+        tables.quarters.update(
+            {number: Quarter(counts) for number, counts in _unpacked(self.quarters).items()}
+        )
         longest = tables.longest
         longest.cells, longest.final = _columns(self.longest), _columns(self.final_longest)
         longest.quarters.update(_unpacked(self.longest_quarters))

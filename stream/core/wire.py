@@ -104,12 +104,17 @@ class Sayings:
         told[list(again)] = True
         self._waiting = book.waiting_by_queue() if told.any() else []
         self._numbers: list[list[int]] = [[] for _ in range(shards)]
-        self._shard = np.zeros(len(told), np.int64)  # of each queue that is told of
+        of_shard = np.zeros(len(told), np.uint16)  # of each queue that is told of
         self._index = np.zeros(len(told), np.int64)  # among those of its shard
         for number in told.nonzero()[0].tolist():
             shard = shard_of(book.numbered[number].name, shards)
-            self._shard[number], self._index[number] = shard, len(self._numbers[shard])
+            of_shard[number], self._index[number] = shard, len(self._numbers[shard])
             self._numbers[shard].append(number)
+        # The places of each shard, one shard behind the other.
+        shards_of = of_shard[self._queues]
+        self._mine = np.split(
+            shards_of.argsort(kind="stable"), np.bincount(shards_of, minlength=shards).cumsum()[:-1]
+        )
 
     def to(self, shard: int, head: Publication) -> bytes:
         """Return the publication of a shard, which begins like ``head``."""
@@ -117,7 +122,7 @@ class Sayings:
         if not told:
             return encode_publication(head)
         ledgers = [self._book.numbered[number] for number in told]
-        mine = (self._shard[self._queues] == shard).nonzero()[0]
+        mine = self._mine[shard]
         cells = (self._places[mine] & ~(QUEUE_MASK << FIELD_BITS)) | self._index[
             self._queues[mine]
         ] << FIELD_BITS
