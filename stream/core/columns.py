@@ -173,20 +173,20 @@ def runs(numbers: Ints) -> list[tuple[int, int]]:
 
 def summed(places: Ints, changes: Ints) -> tuple[Ints, Ints]:
     """Bring places in order, and add up what is at the same one; sums of 0 stay."""
-    if not len(places):
-        return _EMPTY, _EMPTY
-    places, changes = in_order(places, changes)
-    begins = firsts(places)
-    return places[begins], np.add.reduceat(changes, begins)
+    return _reduced(places, changes, np.add)
 
 
 def longest(places: Ints, values: Ints) -> tuple[Ints, Ints]:
     """Bring places in order, and keep the largest of the values at the same one."""
+    return _reduced(places, values, np.maximum)
+
+
+def _reduced(places: Ints, values: Ints, by: np.ufunc) -> tuple[Ints, Ints]:
     if not len(places):
         return _EMPTY, _EMPTY
     places, values = in_order(places, values)
     begins = firsts(places)
-    return places[begins], np.maximum.reduceat(values, begins)
+    return places[begins], by.reduceat(values, begins)
 
 
 def grown(values: Ints, length: int) -> Ints:

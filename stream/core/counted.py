@@ -96,8 +96,7 @@ class Counted:
         longest_ms = np.maximum.reduceat(changes, begins)[waits]
         sums[waits] = 0
         np.add.at(self.totals, places & IN_BUCKET, sums)
-        self._note_waits(written)
-        undone = any(sign < 0 and _ENDS_WAIT[facts_of & FIELD_MASK].any() for facts_of, _, sign in written)
+        undone = self._note_waits(written)
 
         def changed(held: Ints) -> Ints:
             values = held + sums
@@ -119,13 +118,16 @@ class Counted:
         bounds = self._bounds_ms.searchsorted(spans[observed])
         np.add.at(self.histograms, rows * (self.bounds + 1) + bounds, sign)
 
-    def _note_waits(self, written: list[tuple[Ints, Ints, int]]) -> None:
-        """Note each wait by itself, so that it can be taken back."""
+    def _note_waits(self, written: list[tuple[Ints, Ints, int]]) -> bool:
+        """Note each wait by itself, so that it can be taken back; say whether one was."""
+        undone = False
         for facts, spans, sign in written:
             waits = _ENDS_WAIT[facts & FIELD_MASK].nonzero()[0]
             if len(waits):
                 places = facts[waits] & ~FIELD_MASK | f.LONGEST_WAIT_MS
                 self.waits.add(places, spans[waits], np.full(len(waits), sign))
+                undone = undone or sign < 0
+        return undone
 
     def take(self) -> tuple[Ints, Ints]:
         """Return the places that have changed since the last call, in order, with their values, to be sent at once.

@@ -17,15 +17,6 @@ def add(into: Counts, counts: Counts, sign: int = 1) -> None:
             into.pop(field, None)
 
 
-def add_to(counts: Counts, key: int, change: int) -> None:
-    """Add to one count; a zero vanishes."""
-    total = counts.get(key, 0) + change
-    if total:
-        counts[key] = total
-    else:
-        counts.pop(key, None)
-
-
 def total_of(many: Iterable[Counts]) -> Counts:
     """Return the sum of many counts, for less work than adding them one by one. Fields that nobody knows are kept."""
     totals: defaultdict[int, int] = defaultdict(int)

@@ -20,7 +20,6 @@ from stream.core.tables_state import PartState, TablesState
 from stream.core.wire import Publication, Update
 
 LAYOUT: Final = 2  # the last one
-VERSION: Final = 2
 _CELLS_LAYOUT: Final = 1  # and before: single cells
 _CELLS_VERSION: Final = 1
 _PLACES_A_CELL: Final = 64

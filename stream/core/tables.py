@@ -284,9 +284,7 @@ class Tables:
             places, before, values = places[sums], before[sums], values[sums]
         changes = values - before
         for number, from_, to in _pieces(places, self.per_minute):
-            minute = self.minutes.get(number)
-            if minute is None:
-                minute = self.minutes[number] = Minute()
+            minute = self.minutes.setdefault(number, Minute())
             minute.add(places[from_:to], changes[from_:to])
         for number, from_, to in _pieces(places, self._per_quarter):
             quarter = self.quarters.setdefault(number, Quarter())
@@ -299,9 +297,7 @@ class Tables:
         grows = values > before
         table = self.longest
         table.cells.raise_to(places[grows], values[grows])
-        for number, from_, to in _pieces(places[grows], self._per_quarter):
-            quarter = table.quarters.setdefault(number, Columns())
-            quarter.raise_to(*longest(places[grows][from_:to] & IN_BUCKET, values[grows][from_:to]))
+        self._raise_quarters(table.quarters, places[grows], values[grows])
         if not grows.all():
             self._shorten(places[~grows])
 
@@ -338,8 +334,12 @@ class Tables:
         waits = cut.places & FIELD_MASK == _LONGEST
         places, values = cut.places[waits] - _LONGEST, cut.values[waits]
         self.longest.final.raise_to(places, values)
+        self._raise_quarters(self.longest.final_quarters, places, values)
+
+    def _raise_quarters(self, quarters: dict[int, Columns], places: Ints, values: Ints) -> None:
+        """Let the longest waits of quarter hours follow those of cells."""
         for number, from_, to in _pieces(places, self._per_quarter):
-            quarter = self.longest.final_quarters.setdefault(number, Columns())
+            quarter = quarters.setdefault(number, Columns())
             quarter.raise_to(*longest(places[from_:to] & IN_BUCKET, values[from_:to]))
 
     def forget_before(self, bucket: int, quarter: int, keep: set[int]) -> None:
