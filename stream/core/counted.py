@@ -19,6 +19,8 @@ from stream.core.columns import (
     grown,
     in_order,
     joined,
+    longest,
+    merged,
     pack,
     pack_columns,
     unpack,
@@ -27,16 +29,12 @@ from stream.core.columns import (
 from stream.core.facts import KINDS, Fact, fact
 from stream.core.place import FIELD_BITS, FIELD_MASK, FIELDS, IN_BUCKET, QUEUE_MASK, beginning
 
-_ONE, _SPAN, _WAIT = range(3)  # what is counted of a fact
 
-
-def _counts_of(one: Fact) -> list[tuple[int, int]]:
-    """Return the fields that a kind of fact counts in, and what there."""
-    counts = [(field, _ONE) for field in one.fields]
+def _counts_of(one: Fact) -> list[tuple[int, bool]]:
+    """Return the fields that a kind of fact counts in, and whether they add up its span."""
+    counts = [(field, False) for field in one.fields]
     if one.span is not None:
-        counts.append((one.span, _SPAN))
-    if one.ends_wait:
-        counts.append((f.LONGEST_WAIT_MS, _WAIT))
+        counts.append((one.span, True))
     return counts
 
 
@@ -48,12 +46,12 @@ _HISTOGRAM: Final = column(
     _NONE if one.histogram is None else f.HISTOGRAM_NAMES.index(one.histogram) for one in _ALL
 )
 _ENDS_WAIT: Final = np.array([one.ends_wait for one in _ALL])
-# By kind, one after the other: the fields that it counts in, and what there.
+# By kind, one after the other: the fields that it counts in, and whether they add up its span.
 _COUNTS: Final = [_counts_of(one) for one in _ALL]
 _FIELDS_OF: Final = column(map(len, _COUNTS))
 _FIRST: Final = _FIELDS_OF.cumsum() - _FIELDS_OF
 _FIELD: Final = column(field for counts in _COUNTS for field, _ in counts)
-_WHAT: Final = column(what for counts in _COUNTS for _, what in counts)
+_IS_SPAN: Final = np.array([is_span for counts in _COUNTS for _, is_span in counts])
 # Waits that came since they were last put in order: then in so many pieces at most.
 _ORDER_FROM: Final = 64
 PackedWaits = tuple[Packed, bytes]  # lengths by place, and how many
@@ -89,21 +87,22 @@ class Counted:
         ]
         if not written:
             return
-        places, changes = in_order(*joined([_counts(*facts) for facts in written]))
+        ended = [_waits_of(*facts) for facts in written]
+        undone = self._note_waits(ended)
+        pieces = [_counts(*facts) for facts in written]
+        pieces += [(waits, np.zeros_like(waits)) for waits, _, _ in ended]
+        places, changes = merged(*joined(pieces))
         begins = firsts(places)
         places, sums = places[begins], np.add.reduceat(changes, begins)
         waits = (places & FIELD_MASK == f.LONGEST_WAIT_MS).nonzero()[0]
-        longest_ms = np.maximum.reduceat(changes, begins)[waits]
-        sums[waits] = 0
         np.add.at(self.totals, places & IN_BUCKET, sums)
-        undone = self._note_waits(written)
 
         def changed(held: Ints) -> Ints:
             values = held + sums
             if undone:  # a call was folded again, which is seldom
                 values[waits] = self.waits.longest(places[waits])
             else:
-                values[waits] = np.maximum(held[waits], longest_ms)
+                values[waits] = np.maximum(held[waits], longest(*ended[0][:2])[1] + 1)
             return values
 
         self._unsaid.append((places, self.cells.change(places, changed)))
@@ -118,15 +117,13 @@ class Counted:
         bounds = self._bounds_ms.searchsorted(spans[observed])
         np.add.at(self.histograms, rows * (self.bounds + 1) + bounds, sign)
 
-    def _note_waits(self, written: list[tuple[Ints, Ints, int]]) -> bool:
+    def _note_waits(self, ended: list[_Waits]) -> bool:
         """Note each wait by itself, so that it can be taken back; say whether one was."""
         undone = False
-        for facts, spans, sign in written:
-            waits = _ENDS_WAIT[facts & FIELD_MASK].nonzero()[0]
-            if len(waits):
-                places = facts[waits] & ~FIELD_MASK | f.LONGEST_WAIT_MS
-                self.waits.add(places, spans[waits], np.full(len(waits), sign))
-                undone = undone or sign < 0
+        for places, lengths, signs in ended:
+            if len(places):
+                self.waits.add(places, lengths, signs)
+                undone = undone or bool(signs[0] < 0)
         return undone
 
     def take(self) -> tuple[Ints, Ints]:
@@ -137,7 +134,7 @@ class Counted:
         """
         if not self._unsaid:
             return column(()), column(())
-        places, values = self._unsaid[0] if len(self._unsaid) == 1 else in_order(*joined(self._unsaid))
+        places, values = self._unsaid[0] if len(self._unsaid) == 1 else merged(*joined(self._unsaid))
         self._unsaid.clear()
         lasts = np.append(places[1:] != places[:-1], True)[: len(places)]  # what came last is what is so now
         return places[lasts], values[lasts]
@@ -213,18 +210,20 @@ def _sorted(entries: Ints) -> tuple[Ints, Ints]:
     return facts, spans
 
 
-def _counts(facts: Ints, spans: Ints, sign: int) -> tuple[Ints, Ints]:
-    """Return the places that facts in order count at, and the changes; several may be of the same place.
+def _waits_of(facts: Ints, spans: Ints, sign: int) -> _Waits:
+    """Return the waits among facts, by the place of the longest of them; facts in order give places in order."""
+    waits = _ENDS_WAIT[facts & FIELD_MASK].nonzero()[0]
+    return facts[waits] & ~FIELD_MASK | f.LONGEST_WAIT_MS, spans[waits], np.full(len(waits), sign)
 
-    That of a longest wait is one more than the longest of them; 0 where they are taken back.
-    """
+
+def _counts(facts: Ints, spans: Ints, sign: int) -> tuple[Ints, Ints]:
+    """Return the places that facts in order count at, nearly in order, and the changes; several may be of one place."""
     begins = firsts(facts)
-    many = sign * np.diff(begins, append=len(facts))
-    longest = np.maximum.reduceat(spans, begins) + 1 if sign > 0 else np.zeros(len(begins), np.int64)
-    changes = np.stack((many, sign * np.add.reduceat(spans, begins), longest))
+    many, spans = np.diff(begins, append=len(facts)), np.add.reduceat(spans, begins)
     facts = facts[begins]
     kinds = facts & FIELD_MASK
     fields = _FIELDS_OF[kinds]
-    of = np.arange(len(facts)).repeat(fields)  # whose field it is
-    which = np.arange(len(of)) - (fields.cumsum() - fields - _FIRST[kinds])[of]
-    return (facts & ~FIELD_MASK)[of] | _FIELD[which], changes[_WHAT[which], of]
+    ends = fields.cumsum()
+    which = (_FIRST[kinds] - ends + fields).repeat(fields) + np.arange(ends[-1])
+    changes = sign * np.where(_IS_SPAN[which], spans.repeat(fields), many.repeat(fields))
+    return (facts & ~FIELD_MASK).repeat(fields) | _FIELD[which], changes
