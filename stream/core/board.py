@@ -150,7 +150,7 @@ class BoardShard:
     def _read(self, data: bytes) -> tuple[Publication, Update]:
         """Decode a publication of any release so far. Raises CheckpointError for one of a newer release."""
         version = version_of(data)
-        if version == PUBLICATION_VERSION:
+        if older.VERSION < version <= PUBLICATION_VERSION:
             publication = decode_publication(data)
             return publication, opened(publication)
         if version > PUBLICATION_VERSION:

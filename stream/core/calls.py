@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from schemas import EVENT_TYPES, STRUCTS, Event, Rejected, RejectReason, decode
 from stream.core import fields as f
 from stream.core import older
@@ -37,11 +39,13 @@ from stream.core.call import (
 from stream.core.calls_state import StageState
 from stream.core.cells import Book, Ledger
 from stream.core.checkpoint import CheckpointError, Encoded, encode, header, unseal
+from stream.core.columns import runs
 from stream.core.counted import HISTOGRAMS
+from stream.core.facts import by_field
 from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, FIELDS, QUEUE_MASK
 from stream.core.rules import FoldRules, QueueRule
 from stream.core.snapshot import PipelineView
-from stream.core.tables import cells_a_minute
+from stream.core.tables import cells_a_minute, counts_of
 from stream.core.wire import PUBLICATION_VERSION, Publication, Sayings
 
 MAGIC: Final = b"cgS1"
@@ -119,6 +123,8 @@ class CallsStage:
         self.again: set[int] = set()  # numbers of queues that are said once more, changed or not
         self.rejected: dict[str, int] = {}
         self.late = 0
+        self._anew = True  # until it has told everything at the end of the log
+        self._follows = False  # a state was restored: somebody has spoken for the partition before
 
     @property
     def stream_time_ms(self) -> int | None:
@@ -412,6 +418,7 @@ class CallsStage:
         deliveries before it calls again.
         """
         self._review()
+        anew = self._is_to_say_all(caught_up=caught_up)
         said = Sayings(self.book, self.rules.shards, self.again)
         self.again.clear()
         final_before_ms = NEVER if at_end else self.final_before_ms()
@@ -424,8 +431,21 @@ class CallsStage:
             final_before_ms,
             as_of_ms,
             caught_up,
+            anew=anew,
         )
         return [said.to(shard, head) for shard in range(self.rules.shards)]
+
+    def _is_to_say_all(self, *, caught_up: bool) -> bool:
+        """Have everything said if this follows somebody who may have counted otherwise, and said more than it knows.
+
+        That can be another release, or the same with other rules. What it said was of the log up to its end; so what is
+        said from there on holds, and until then each publication may be the first that holds.
+        """
+        anew = self._anew and (caught_up or self._follows)
+        if anew:
+            self.again.update(self.book.settle().say_all())
+        self._anew = self._anew and not caught_up
+        return anew
 
     def tally(self) -> PipelineView:
         """Return what became of the records of this partition."""
@@ -445,16 +465,18 @@ class CallsStage:
         self._review()
         cells = self.book.settle().cells
         found: dict[tuple[str, int], dict[int, int]] = {}
-        for place, value in zip(cells.places.tolist(), cells.values.tolist(), strict=True):
-            queue, field = place >> FIELD_BITS & QUEUE_MASK, place & FIELD_MASK
-            key = self.book.numbered[queue].name, (place >> BUCKET_SHIFT) * self.rules.bucket_ms
-            found.setdefault(key, {})[field] = value - 1 if field == f.LONGEST_WAIT_MS else value
+        for begin, end in runs(cells.places >> FIELD_BITS):
+            place, row = int(cells.places[begin]), np.zeros(FIELDS, np.int64)
+            row[cells.places[begin:end] & FIELD_MASK] = cells.values[begin:end]
+            if counts := counts_of(by_field(row)):
+                name = self.book.numbered[place >> FIELD_BITS & QUEUE_MASK].name
+                found[name, (place >> BUCKET_SHIFT) * self.rules.bucket_ms] = counts
         return found
 
     def totals(self) -> dict[str, dict[int, int]]:
         """Return the sums since the beginning, by queue; zeros left out."""
         self._review()
-        rows = self.book.settle().totals.reshape(-1, FIELDS).tolist()
+        rows = by_field(self.book.settle().totals).reshape(-1, FIELDS).tolist()
         totals = {
             ledger.name: {field: count for field, count in enumerate(row) if count}
             for ledger, row in zip(self.book.numbered, rows, strict=False)
@@ -511,6 +533,7 @@ class CallsStage:
             raise CheckpointError(f"checkpoint is of partition {state.partition}, not of {partition}")
         stage = cls(partition, rules)
         state.into(stage)
+        stage._follows = True
         return stage
 
 

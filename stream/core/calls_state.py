@@ -120,8 +120,7 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
         histograms = _rebound(unpack(self.histograms), self.bounds_ms, stage.rules.histogram_bounds_ms)
         counted.histograms[: len(histograms)] = histograms
         # Everything is said once more after a restart: what was sent last may have been lost.
-        counted.say_all()
-        stage.again.update((places // FIELDS).tolist())
+        stage.again.update(counted.say_all())
         book.applied = self.applied
         book.duplicates = self.duplicates
         book.anomalies = self.anomalies

@@ -134,7 +134,9 @@ def joined(pieces: Iterable[tuple[Ints, ...]]) -> tuple[Ints, ...]:
 
 def in_order(places: Ints, *columns: Ints) -> tuple[Ints, ...]:
     """Sort places, and the columns beside them."""
-    return _by(_order(places) if len(places) > _RADIX_FROM else places.argsort(kind="stable"), places, *columns)
+    return _by(
+        _order(places) if len(places) > _RADIX_FROM else places.argsort(kind="stable"), places, *columns
+    )
 
 
 def merged(places: Ints, *columns: Ints) -> tuple[Ints, ...]:

@@ -1,6 +1,6 @@
 """What one source partition has counted, as columns: its cells, and everything since the beginning.
 
-``CallsStage`` writes down each count as it happens (``stream.core.cells``); ``settle`` adds all of them at once. The
+``CallsStage`` writes down each fact as it happens (``stream.core.cells``); ``settle`` adds all of them at once. The
 longest wait of a cell is kept there as one more than it is, since 0 ms is a wait and 0 is nothing.
 """
 
@@ -26,17 +26,8 @@ from stream.core.columns import (
     unpack,
     unpack_columns,
 )
-from stream.core.facts import KINDS, Fact, fact
+from stream.core.facts import KINDS, fact
 from stream.core.place import FIELD_BITS, FIELD_MASK, FIELDS, IN_BUCKET, QUEUE_MASK, beginning
-
-
-def _counts_of(one: Fact) -> list[tuple[int, bool]]:
-    """Return the fields that a kind of fact counts in, and whether they add up its span."""
-    counts = [(field, False) for field in one.fields]
-    if one.span is not None:
-        counts.append((one.span, True))
-    return counts
-
 
 HISTOGRAMS: Final = len(f.HISTOGRAM_NAMES)
 _NONE: Final = -1
@@ -46,12 +37,8 @@ _HISTOGRAM: Final = column(
     _NONE if one.histogram is None else f.HISTOGRAM_NAMES.index(one.histogram) for one in _ALL
 )
 _ENDS_WAIT: Final = np.array([one.ends_wait for one in _ALL])
-# By kind, one after the other: the fields that it counts in, and whether they add up its span.
-_COUNTS: Final = [_counts_of(one) for one in _ALL]
-_FIELDS_OF: Final = column(map(len, _COUNTS))
-_FIRST: Final = _FIELDS_OF.cumsum() - _FIELDS_OF
-_FIELD: Final = column(field for counts in _COUNTS for field, _ in counts)
-_IS_SPAN: Final = np.array([is_span for counts in _COUNTS for _, is_span in counts])
+# By kind, how many numbers a fact has: none when only the longest wait is kept of it, two with a span.
+_NUMBERS: Final = column((bool(one.fields) + (one.span is not None)) for one in _ALL)
 # Waits that came since they were last put in order: then in so many pieces at most.
 _ORDER_FROM: Final = 64
 PackedWaits = tuple[Packed, bytes]  # lengths by place, and how many
@@ -139,9 +126,10 @@ class Counted:
         lasts = np.append(places[1:] != places[:-1], True)[: len(places)]  # what came last is what is so now
         return places[lasts], values[lasts]
 
-    def say_all(self) -> None:
-        """Have every cell said once more."""
+    def say_all(self) -> set[int]:
+        """Have every cell said once more; return the numbers of the queues of which there is anything to say."""
         self._unsaid.append((self.cells.places, self.cells.values.copy()))
+        return set((self.totals.nonzero()[0] // FIELDS).tolist())
 
     def forget_before(self, bucket: int) -> None:
         """Let go of cells that are final and said."""
@@ -217,13 +205,14 @@ def _waits_of(facts: Ints, spans: Ints, sign: int) -> _Waits:
 
 
 def _counts(facts: Ints, spans: Ints, sign: int) -> tuple[Ints, Ints]:
-    """Return the places that facts in order count at, nearly in order, and the changes; several may be of one place."""
+    """Return the places of facts in order and of their spans, in order and different, and the changes there."""
     begins = firsts(facts)
     many, spans = np.diff(begins, append=len(facts)), np.add.reduceat(spans, begins)
     facts = facts[begins]
-    kinds = facts & FIELD_MASK
-    fields = _FIELDS_OF[kinds]
-    ends = fields.cumsum()
-    which = (_FIRST[kinds] - ends + fields).repeat(fields) + np.arange(ends[-1])
-    changes = sign * np.where(_IS_SPAN[which], spans.repeat(fields), many.repeat(fields))
-    return (facts & ~FIELD_MASK).repeat(fields) | _FIELD[which], changes
+    numbers = _NUMBERS[facts & FIELD_MASK]
+    measured = (numbers > 1).nonzero()[0]
+    behind = numbers.cumsum()[measured] - 1
+    places, changes = facts.repeat(numbers), many.repeat(numbers)
+    places[behind] += 1
+    changes[behind] = spans[measured]
+    return places, sign * changes

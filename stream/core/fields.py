@@ -5,13 +5,13 @@ additive (counts, and sums of milliseconds), so cells of any buckets, partitions
 downstream - windows, intervals, totals, KPIs, metrics - is derived from this table. ``LONGEST_WAIT_MS`` alone combines
 by maximum.
 
-The numbers are part of the checkpoint's and of ``queue-cells``' layout: append, never renumber, and raise
-``LAYOUT_VERSION`` when a meaning changes.
+The numbers are part of the checkpoint's and of ``queue-cells``' layout: append (up to ``stream.core.facts``' first),
+never renumber, and raise ``LAYOUT_VERSION`` when a meaning changes.
 """
 
 from typing import Final
 
-LAYOUT_VERSION: Final = 3
+LAYOUT_VERSION: Final = 4
 
 OFFERED: Final = 0
 QUEUED: Final = 1

@@ -1,5 +1,7 @@
 """What earlier releases saved and published, made into what this one does: nothing is counted anew for an upgrade.
 
+Layout 3, and publications of version 3, counted by field what is counted by kind of fact today (``stream.core.facts``).
+They are read as they are, since each field is a kind of its own.
 Up to layout 2 of the fields a state had a dictionary for each cell (layout 1) or for each minute of a queue, where a
 cell's place within the minute is its number there times ``_PLACES_A_CELL``, plus the field. Publications of version 1
 had whole cells, those of version 2 whole minutes, in which what is not there is 0.
@@ -19,8 +21,9 @@ from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, QUEUE_MASK
 from stream.core.tables_state import PartState, TablesState
 from stream.core.wire import Publication, Update
 
-LAYOUT: Final = 2  # the last one
+LAYOUT: Final = 2  # the last one of another form
 _CELLS_LAYOUT: Final = 1  # and before: single cells
+VERSION: Final = 2  # of publications; the last one of another form
 _CELLS_VERSION: Final = 1
 _PLACES_A_CELL: Final = 64
 _LONGEST: Final = f.LONGEST_WAIT_MS

@@ -1,6 +1,6 @@
 """Where a count belongs, as one integer: the *place* of a field in the cell of a queue.
 
-    bucket (36 bits) | number of the queue (21) | field (6)
+    bucket (36 bits) | number of the queue (21) | field, or kind of fact (6; see ``stream.core.facts``)
 
 The bucket comes first, so that places in order are in order of time: what is final is a beginning, and any range of
 buckets is one slice. Queues are numbered by whoever holds the counts, in the order in which it hears of them. The same
@@ -10,7 +10,7 @@ without the bucket is the place of a field in a queue's sums.
 from typing import Final
 
 FIELD_BITS: Final = 6
-FIELDS: Final = 1 << FIELD_BITS  # more than there are
+FIELDS: Final = 1 << FIELD_BITS  # more than there are, facts included
 FIELD_MASK: Final = FIELDS - 1
 # More queues than the memory of a machine holds: ten thousand (queues_max) are half a gigabyte.
 QUEUE_NUMBERS: Final = 1 << 21

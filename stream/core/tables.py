@@ -23,12 +23,14 @@ from stream.core.columns import (
     in_order,
     joined,
     longest,
+    merged,
     runs,
     summed,
     unpacked,
 )
 from stream.core.counted import HISTOGRAMS
 from stream.core.counts import Counts
+from stream.core.facts import COUNTS_OVERDUE, by_field
 from stream.core.place import (
     BUCKET_SHIFT,
     FIELD_BITS,
@@ -235,24 +237,33 @@ class Tables:
         Returns the buckets and the queues' numbers of what was taken, side by side.
         """
         numbers = self._numbers_of(heard)
-        self.versions[numbers] += 1
         part = self.parts.get(partition)
         if part is None:
             part = self.parts[partition] = Part()
+        if update.anew:
+            part.totals, part.histograms, part.oldest_waiting_at_ms = column(()), column(()), column(())
+            self.versions += 1
+        self.versions[numbers] += 1
         self._replace_rows(part, numbers, heard.oldest_waiting_at_ms, update)
         places = _numbered(update.places, numbers)
         places, values = in_order(places, update.values)
+        if update.anew:
+            gone = np.setdiff1d(part.cells.places, places, assume_unique=True)
+            places, values = merged(*joined([(places, values), (gone, np.zeros_like(gone))]))
         first = int(places.searchsorted(beginning(final_before)))
         places, values = places[first:], values[first:]
         self._follow(places, part.cells.put(places, values), values)
         return places >> BUCKET_SHIFT, places >> FIELD_BITS & QUEUE_MASK
 
     def _numbers_of(self, heard: Heard) -> Ints:
-        numbers = [
-            self.number(name, at_ms) for name, at_ms in zip(heard.queues, heard.first_at_ms, strict=True)
-        ]
-        for number, at_ms in zip(numbers, heard.first_at_ms, strict=True):
-            self.first_at_ms[number] = min(self.first_at_ms[number], at_ms)
+        numbers = []
+        for name, at_ms in zip(heard.queues, heard.first_at_ms, strict=True):
+            number = self.numbers.get(name)
+            if number is None:
+                number = self.number(name, at_ms)
+            elif at_ms < self.first_at_ms[number]:
+                self.first_at_ms[number] = at_ms
+            numbers.append(number)
         return column(numbers)
 
     def _replace_rows(self, part: Part, numbers: Ints, oldest_ms: list[int | None], update: Update) -> None:
@@ -359,7 +370,7 @@ class Tables:
     # --- looking -------------------------------------------------------------------------------------------------
 
     def sum(self, start: int, end: int) -> Ints:
-        """Add up the buckets [start, end): FIELDS for each queue, the longest wait among them."""
+        """Add up the buckets [start, end) by field: FIELDS for each queue, the longest wait among them."""
         sums = np.zeros(len(self.names) * FIELDS, np.int64)
         for counts, waits in self._cut(start, end):
             if counts is not None:
@@ -367,7 +378,7 @@ class Tables:
             if waits is not None:
                 places = waits.places + _LONGEST
                 sums[places] = np.maximum(sums[places], waits.values)
-        return sums
+        return by_field(sums)
 
     def _cut(self, start: int, end: int) -> Iterable[tuple[Columns | None, Columns | None]]:
         """Cut a range of buckets into the largest pieces that fit, each as its sums and its longest waits."""
@@ -415,13 +426,13 @@ class Tables:
                 cells = self.minutes[number].cells()
                 from_ = int(cells.places.searchsorted(first << BUCKET_SHIFT))
                 cells = Columns(cells.places[from_:], cells.values[from_:])
-                due = cells.places & FIELD_MASK == f.OVERDUE
+                due = COUNTS_OVERDUE[cells.places & FIELD_MASK]
                 np.add.at(overdue, cells.places[due] >> FIELD_BITS & QUEUE_MASK, cells.values[due])
         return list(overdue.tolist())
 
     def totals(self) -> Ints:
-        """Return everything since the beginning: FIELDS for each queue."""
-        return self._added(FIELDS, [part.totals for part in self.parts.values()])
+        """Return everything since the beginning by field: FIELDS for each queue."""
+        return by_field(self._added(FIELDS, [part.totals for part in self.parts.values()]))
 
     def histograms(self) -> Ints:
         """Return all histograms: a row for each queue, one histogram after the other."""

@@ -4,6 +4,10 @@ It says the present value of every place (``stream.core.place``) that has change
 included, and everything since the beginning of every queue that has such a place. It is a heartbeat and a watermark
 too, so it is sent also when nothing has changed. Sending one again, or an older one later, is harmless: the receiver
 keeps, for each source partition, what was said at the largest offset.
+
+That holds while all who speak for a partition count alike. Another release may have counted the same facts at other
+places (up to version 3: by field, as ``stream.core.facts`` says). So who follows it says everything at first, and
+*anew*: what is not said then is nothing.
 """
 
 import zlib
@@ -18,7 +22,7 @@ from stream.core.columns import Columns, Ints, Packed, column, pack, pack_column
 from stream.core.counted import HISTOGRAMS
 from stream.core.place import FIELD_BITS, FIELDS, QUEUE_MASK
 
-PUBLICATION_VERSION: Final = 3
+PUBLICATION_VERSION: Final = 4
 
 
 class Publication(msgspec.Struct, array_like=True, gc=False):
@@ -40,6 +44,7 @@ class Publication(msgspec.Struct, array_like=True, gc=False):
     totals: Packed = (0, b"", b"")
     histograms: bytes = b""  # histogram by histogram
     cells: Packed = (0, b"", b"")  # a longest wait is one more than it is
+    anew: bool = False  # cells that are not said, and can still change, are nothing
 
 
 class Update(NamedTuple):
@@ -49,6 +54,7 @@ class Update(NamedTuple):
     histograms: Ints
     places: Ints  # in order
     values: Ints
+    anew: bool = False
 
 
 class _Version(msgspec.Struct, array_like=True):
@@ -88,7 +94,7 @@ def opened(publication: Publication) -> Update:
         raise ValueError("a time beyond all times")
     if len(histograms) % (queues * HISTOGRAMS or 1):
         raise ValueError("histograms of no queue")
-    return Update(Columns(*totals), histograms, *cells)
+    return Update(Columns(*totals), histograms, *cells, publication.anew)
 
 
 class Sayings:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from stream.core import fields as f
 from stream.core.calls import CallsStage
+from stream.core.facts import FACTS, fact
+from stream.core.place import FIELD_MASK
 from stream.core.rules import FoldRules, QueueRule
 from tests.oracle import log_of
 
@@ -22,6 +24,20 @@ NAMES = {
     for name, value in vars(f).items()
     if name.isupper() and type(value) is int and name not in {"LAYOUT_VERSION", "FIELD_COUNT"}
 }
+
+
+BEHIND = {kind + 1: one.span for kind, one in FACTS.items() if one.span is not None}
+
+
+def in_fields(counts: Mapping[int, int]) -> dict[int, int]:
+    """Spread counts by kind of fact, or by place, over the fields in which they count."""
+    spread: dict[int, int] = {}
+    for place, count in counts.items():
+        number = place & FIELD_MASK
+        for field in [BEHIND[number]] if number in BEHIND else fact(number).fields:
+            key = place - number + field
+            spread[key] = spread[key] + count if key in spread else count
+    return spread
 
 
 def folded(*lines: str, rules: FoldRules = RULES) -> CallsStage:

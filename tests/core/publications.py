@@ -11,6 +11,7 @@ from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, QUEUE_MASK
 from stream.core.rules import BoardRules, FoldRules, QueueRule
 from stream.core.snapshot import PipelineView, QueueView, Snapshot, Status
 from stream.core.wire import PUBLICATION_VERSION, Publication, encode_publication, opened
+from tests.core.named import in_fields
 from tests.oracle import Rec
 
 NOON_MS = 1_772_452_800_000  # Monday 2026-03-02 12:00 UTC
@@ -79,6 +80,7 @@ def said(
     final_ms: int = 0,
     caught_up: bool = True,
     version: int = PUBLICATION_VERSION,
+    anew: bool = False,
 ) -> bytes:
     """Encode one publication."""
     places = {}
@@ -108,6 +110,7 @@ def said(
             ),
             pack(column(count for queue in queues for counts in queue.histograms for count in counts)),
             columns(places),
+            anew,
         )
     )
 
@@ -121,7 +124,9 @@ def told(publication: Publication) -> dict[str, dict[int, dict[int, int]]]:
         name = publication.queues[place >> FIELD_BITS & QUEUE_MASK]
         cell = said_of[name].setdefault(place >> BUCKET_SHIFT, {})
         cell[field] = value - 1 if field == f.LONGEST_WAIT_MS and value else value
-    return said_of
+    return {
+        name: {bucket: in_fields(cell) for bucket, cell in cells.items()} for name, cells in said_of.items()
+    }
 
 
 class Reader:

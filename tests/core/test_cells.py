@@ -10,6 +10,7 @@ from stream.core import fields as f
 from stream.core.cells import Book
 from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, FIELDS, QUEUE_MASK, QUEUE_NUMBERS
 from stream.core.rules import QueueRule
+from tests.core.named import in_fields
 
 BUCKET_MS = 5_000
 BOUNDS_MS = (5_000, 20_000)
@@ -28,7 +29,7 @@ def by_cell(places, values):
         field = place & FIELD_MASK
         cell = shown.setdefault((place >> FIELD_BITS & QUEUE_MASK, place >> BUCKET_SHIFT), {})
         cell[field] = (value - 1 if value else None) if field == f.LONGEST_WAIT_MS else value
-    return shown
+    return {key: in_fields(cell) for key, cell in shown.items()}
 
 
 def taken(book):
@@ -45,7 +46,7 @@ def held(book):
 def totals(book, ledger):
     """Show the totals of a queue."""
     row = book.settle().totals[ledger.number * FIELDS :][:FIELDS].tolist()
-    return {field: count for field, count in enumerate(row) if count}
+    return in_fields({number: count for number, count in enumerate(row) if count})
 
 
 def test_a_cell_shows_no_zeros():

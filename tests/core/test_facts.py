@@ -1,23 +1,77 @@
 """What each kind of fact counts."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core import facts
 from stream.core import fields as f
-from stream.core.facts import FACTS, KINDS, Fact, fact
+from stream.core.facts import COUNTS_OVERDUE, FACTS, KINDS, Fact, by_field, fact
 from stream.core.place import FIELDS
 from tests.core.named import NAMES
 
 NAMED = {name: kind for name, kind in vars(facts).items() if name.isupper() and type(kind) is int}
 KINDS_NAMED = {name: kind for name, kind in NAMED.items() if name != "FIELDS"}
+MEASURED = [kind for kind, one in FACTS.items() if one.span is not None]
 SUMS = {field for field, name in NAMES.items() if name.endswith("_MS") and field != f.LONGEST_WAIT_MS}
 
 
 def test_every_kind_is_one_of_its_own():
     """No two share a number, none has that of a field, each has a row, and all fit into a place."""
-    assert len(KINDS_NAMED) == 8
-    assert sorted(KINDS_NAMED.values()) == sorted(FACTS) == list(range(f.FIELD_COUNT, f.FIELD_COUNT + 8))
-    assert {*FACTS, *NAMES} <= {*KINDS} == {*range(FIELDS)}
+    taken = [*NAMES, *FACTS, *(kind + 1 for kind in MEASURED)]
+
+    assert sorted(KINDS_NAMED.values()) == sorted(FACTS)
+    assert len(set(taken)) == len(taken)
+    assert {*taken} <= {*KINDS} == {*range(FIELDS)}
+
+
+def test_no_kind_was_renumbered_within_a_layout():
+    """A checkpoint written yesterday means the same today: as they were when they came, and new ones are appended."""
+    assert (4, KINDS_NAMED) == (
+        f.LAYOUT_VERSION,
+        {
+            "DUE": 48,
+            "WAIT_ENDED": 49,
+            "ANSWERED_IN_TIME": 50,
+            "ANSWERED_LATE": 52,
+            "ABANDONED": 54,
+            "TALKED": 56,
+            "WRAPPED_UP": 58,
+            "HANDLED": 60,
+        },
+    )
+
+
+COUNTS = st.dictionaries(
+    st.tuples(st.integers(0, 2), st.sampled_from([*NAMES, *FACTS, *(kind + 1 for kind in MEASURED)])),
+    st.integers(-(1 << 40), 1 << 40),
+)
+
+
+@given(COUNTS)
+def test_sums_by_field_are_those_of_all_facts_that_count_there(counts):
+    """For each queue by itself; a field counts what is written down of it alone, too: states of layout 3 are so."""
+    sums, expected = np.zeros(3 * FIELDS, np.int64), np.zeros(3 * FIELDS, np.int64)
+    for (queue, number), count in counts.items():
+        sums[queue * FIELDS + number] = count
+        fields = [FACTS[number - 1].span] if number - 1 in MEASURED else fact(number).fields
+        for field in fields:
+            expected[queue * FIELDS + field] += count
+
+    assert by_field(sums).tolist() == expected.tolist()
+
+
+def test_no_queues_have_no_sums():
+    """Nothing has been heard of yet."""
+    assert by_field(np.zeros(0, np.int64)).tolist() == []
+
+
+def test_the_facts_of_visits_past_their_target_are_known():
+    """From them the board takes who will be so only later."""
+    overdue = {kind for kind, counts in enumerate(COUNTS_OVERDUE.tolist()) if counts}
+
+    assert overdue == {f.OVERDUE, facts.DUE}
 
 
 @pytest.mark.parametrize("field", sorted(NAMES), ids=NAMES.get)

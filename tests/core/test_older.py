@@ -39,6 +39,35 @@ PUBLICATION_2 = base64.b85decode(
     "0V2%@(3YWM%?HrHhXDZs0RsUP0Tlrk0T|5((3PD5000000000000000od5s;0000000000005l;000000000000000od5s;00000"
     "00000005l;000000000000000k&*z20RaL50|68P6#*9k7|jRJBFzWT"
 )
+# Likewise as of commit 4258f32, which counted facts by field; the last was published at 15 s, of the three lines MORE.
+STAGE_3 = base64.b85decode(
+    "V`oz_0s~5B03!eZ0000000$_wFa2OO1LX|><`-5zP;Ju~Fw<(1Cw!a6$Bit=D-KaYWG~Sgf4W&_RCnKOX&pystw^inAZ&J9WS7LK@s^i"
+    "^$&AEqTIp^?rW8v6NB~0s9gjqL&|IHMJsnAdlbKZNOi5~F2tSM~uTOR6?#QLW7^qH+Jrd2>$cY;Z$=q0k6t@J38>#y+u1It(E*HddIe="
+    "I$=)iRzU=#tiRWZf|6+9#vV@%+{x`L9T6b1M&@kMZw@L}Kvz6efEW@AHc;KRU4Jv1Yu178Gb$HxRML{`L`tJX-}4j69C;&N+-Nhd0A2("
+    "0ZtTYw9NK(;9^6dF;$Hh@;K{Rsr?Dk6ZDxvRM>%gd^+prjA1WqQ?CK}nh<sv#N73;POc6wHt3RU1r+8VDi2gv}&5JUASg4?5w)1r7F_<"
+    "Qsh7zqKyQn%^$=?UnygF8Tk;|68o<e~ERO%NoUAyjfT+0v*0H;W7s+Ai#o|G3zLD=ptQ;JBeXg12}(f8vz^{BEe|{+sa^;MZ*Djr|j6)"
+    "iRpRl0`CHX*)B#uEU`&NO^GmD2*=XT1yenqf|w4&66Sy}318vfe73+40Laz>Z_RK;Zd~Um"
+)
+BOARD_3 = base64.b85decode(
+    "V`oz`0s~4_vU>mk0000000$_wFa2OW0%ZyS1`$0sK*cB>=jgg#-hm?yz${fvNH9GP37(qYl0uQ2<7MLtNP;sb@$p8qUIYgRw7`@N_$+x"
+    "^D^m(G04o4604vYB#o7F@hT34fwcf>BhJxNuD)&~RxHk}hU6Jg9XfucfVc3Dqk}^Bum1jwrO^XEht27}$S;_g>QQOaKg6z7M?JK+P#K3"
+    "j{Vzz&oP(KfAT&_(Pr;3v)BozWBe=vuKQ3}QZ$e84ORLHJNB_I}|ewGZQXd?^IDM64>Yc^*EFa0_6nvkEI(GMSu0&j@7sI`&R>X)o!;i"
+    "aFW`X#r~<FP-xZux)g|1;`m4I4UCCX<UMAkcy$p>YFP3t}|}3?xXHKL7?qL-uw!hcds@2t#2I+QcW?0EY`0PB_5|21ei<z!)N9un0aE5"
+    "d~Z#f)Hf<J)CgJR)(1^8VbNW9mjSj+^;YL"
+)
+PUBLICATION_3 = base64.b85decode(
+    "odW;|%`V^o%`(WtlA&RtVv+#O2hftuF5tkE0K^jk0RaIK0RaI40|5mf0Ra&K0s+J)0s#O50096200963009620MG{k0B{!p009620096"
+    "2009620MG}-g8=~m0000000000000000000000000000000096100000000000000000000000000000000000000000000100000000"
+    "000000000000000000000000000000000000000000000000000000000000000000000000lK{kN1OWg5009610096101*HH0096100"
+    "IC200961015yA03QGV009610096101*HH0096100IC200961015yA0J;DF2LS*800jU50O0@s2NVDR5CH%H06zc#009610KfnL4*>uG0"
+    "K_)}0RRC20RRC20RRC20RYek(FXwl0RRC20RRC20RYek(FXwla2Ejp0RR9100000000310RR"
+)
+BEYOND_3 = base64.b85decode(
+    "odW<0%{rLP6Nt?^n8T5wVUYllz>@&P3jqNE0TBTL0RsUA#1{eq00IC400IC400IC40H6;709YFW0K`H80ssI20000000000000000000"
+    "000000000320000000000000000000000000000000000000000000000F%xT0008SEd&7o000pH000310006200031000UA008;_{|5"
+    "m8000F5008v={}%xO006`p0s#O4009620098d2hj%s0O$h&0000000"
+)
+MORE = ("14 answered call=e", "15 ended call=e", "2.5 answered b call=d agent=bo")
 A_MINUTE = 12  # cells
 CELL = 64  # places
 
@@ -131,11 +160,11 @@ def test_a_publication_that_earlier_releases_would_not_have_written_is_counted_a
     assert reader.board.unreadable == 2
 
 
-@pytest.mark.parametrize("data", [STAGE_1, STAGE_2])
+@pytest.mark.parametrize("data", [STAGE_1, STAGE_2, STAGE_3])
 def test_a_stage_of_an_earlier_release_goes_on_and_is_saved_anew(data):
     """Upgraded: it knows what it knew, counts on, and its next checkpoint is of the present format."""
     stage, expected = CallsStage.load(data, 0, RULES), folded(*LINES)
-    for lines in ((), ("14 answered call=e", "15 ended call=e", "2.5 answered b call=d agent=bo")):
+    for lines in ((), MORE):
         more(stage, *lines)
         more(expected, *lines)
         assert (stage.applied_offset, stage.totals(), stage.cells(), stage.now(), stage.tally()) == (
@@ -150,13 +179,13 @@ def test_a_stage_of_an_earlier_release_goes_on_and_is_saved_anew(data):
     assert CallsStage.load(stage.dump(), 0, RULES).dump() == stage.dump()
 
 
-@pytest.mark.parametrize("data", [BOARD_1, BOARD_2])
-def test_a_board_of_an_earlier_release_goes_on_and_is_saved_anew(data):
+@pytest.mark.parametrize(("data", "stage_data"), [(BOARD_1, STAGE_1), (BOARD_2, STAGE_2), (BOARD_3, STAGE_3)])
+def test_a_board_of_an_earlier_release_goes_on_and_is_saved_anew(data, stage_data):
     """Upgraded: it is the board that the same publication makes today, now and after the next ones."""
     rules = board_rules(fold=RULES)
     board, expected = BoardShard.load(data, 0, rules), BoardShard(0, rules)
-    stage = folded(*LINES)
-    expected.fold([Rec(7, None, b"0", stage.publish(13_000, caught_up=True)[0])])
+    stage = CallsStage.load(stage_data, 0, RULES)
+    expected.fold([Rec(7, None, b"0", folded(*LINES).publish(13_000, caught_up=True)[0])])
     assert (board.applied_offset, board.clock_ms()) == (7, 13_000)
     assert by_name(board, 13_000) == by_name(expected, 13_000)
 
@@ -174,14 +203,45 @@ def by_name(board, clock_ms):
     return {view.queue: view for view in board.views(clock_ms)}
 
 
-def test_a_publication_of_the_release_before_makes_the_board_of_today():
+@pytest.mark.parametrize("payload", [PUBLICATION_2, PUBLICATION_3])
+def test_a_publication_of_a_release_before_makes_the_board_of_today(payload):
     """Published by that release from the same lines."""
     rules = board_rules(fold=RULES)
     before, today = BoardShard(0, rules), BoardShard(0, rules)
-    before.fold([Rec(7, None, b"0", PUBLICATION_2)])
+    before.fold([Rec(7, None, b"0", payload)])
     today.fold([Rec(7, None, b"0", folded(*LINES).publish(13_000, caught_up=True)[0])])
 
     assert by_name(before, 13_000) == by_name(today, 13_000)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("data", [STAGE_3, None])
+def test_what_the_release_before_said_beyond_its_checkpoint_is_not_counted_twice(data, at_once):
+    """It said by field what is counted by kind of fact now, and nobody knows of it but the board that heard it.
+
+    The worker goes on from the checkpoint, or from nothing where that is lost, and with a pause where it had stopped.
+    """
+    rules = board_rules(fold=RULES)
+    board, expected = BoardShard(0, rules), BoardShard(0, rules)
+    heard = [PUBLICATION_3, BEYOND_3]
+    stage = folded(*LINES) if data is None else CallsStage.load(data, 0, RULES)
+    if data is None:
+        stage.publish(13_000, caught_up=False)
+    for line in MORE:
+        more(stage, line)
+        if not at_once:
+            heard += stage.publish(14_000, caught_up=False)
+    heard += stage.publish(15_000, caught_up=at_once)
+    more(stage, "16 queued a call=n", "16 answered call=n")
+    heard += stage.publish(16_000, caught_up=True)
+    more(stage, "16 queued a call=m", "16 answered call=m")
+    heard += stage.publish(17_000, caught_up=True)
+    board.fold([Rec(number, None, b"0", payload) for number, payload in enumerate(heard)])
+
+    whole = folded(*LINES)
+    more(whole, *MORE, *(f"16 {what} call={call}" for call in "nm" for what in ("queued a", "answered")))
+    expected.fold([Rec(0, None, b"0", whole.publish(17_000, caught_up=True)[0])])
+    assert by_name(board, 17_000) == by_name(expected, 17_000)
 
 
 def test_other_bounds_of_histograms_hold_for_an_older_state_too():

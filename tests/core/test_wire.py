@@ -26,6 +26,7 @@ from stream.core.wire import (
     shard_of,
     version_of,
 )
+from tests.core.named import in_fields
 from tests.core.publications import BUCKET_MS, NOON_MS, columns, said, told, update
 
 BOUNDS_MS = (5_000, 20_000)
@@ -52,6 +53,7 @@ PUBLICATIONS = st.builds(
     PACKED,
     st.binary(max_size=9),
     PACKED,
+    st.booleans(),
 )
 COUNTS = st.dictionaries(
     st.integers(0, f.FIELD_COUNT - 1), st.integers(0, 2**53).filter(bool), min_size=1, max_size=4
@@ -90,7 +92,7 @@ def totals_of(publication):
     shown = {name: {} for name in publication.queues}
     for place, count in zip(totals.places.tolist(), totals.values.tolist(), strict=True):
         shown[publication.queues[place // FIELDS]][place % FIELDS] = count
-    return shown
+    return {name: in_fields(counts) for name, counts in shown.items()}
 
 
 # --- as bytes ---------------------------------------------------------------------------------------------------------
