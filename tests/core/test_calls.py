@@ -388,6 +388,25 @@ def test_what_has_not_changed_is_not_published_again():
     assert totals_of.at(column((f.QUEUED, facts.ANSWERED_IN_TIME))).tolist() == [2, 1]
 
 
+def test_a_new_stage_says_everything_anew_once_it_is_at_the_end_of_the_log():
+    """Whoever was there before it may have said more, and otherwise; in a backlog only what has changed is said."""
+    stage, ends = folded("0 queued a call=x"), (False, False, True, True)
+    first, second, third, fourth = (published(stage, caught_up=at_end)[0] for at_end in ends)
+
+    assert [one.anew for one in (first, second, third, fourth)] == [False, False, True, False]
+    assert (shown(third), second.queues, fourth.queues) == (shown(first), [], [])
+
+
+def test_a_restored_stage_says_everything_anew_until_it_is_at_the_end_of_the_log():
+    """The one before may have said more than is known from its checkpoint; any of these may be the first to hold."""
+    stage = CallsStage.load(folded("0 queued a call=x", "1 queued b call=y").dump(), 0, RULES)
+    told = [published(stage, caught_up=at_end)[0] for at_end in (False, False, True, False, True)]
+
+    assert [one.anew for one in told] == [True, True, True, False, False]
+    assert [one.queues for one in told] == [["a", "b"]] * 3 + [[], []]
+    assert shown(told[0]) == shown(told[1]) == shown(told[2]) != {}
+
+
 def test_a_count_that_was_taken_back_is_published_as_0():
     """A correction takes it back, the only one of its queue: the reader must hear that.
 

@@ -130,6 +130,21 @@ def test_a_higher_grace_does_not_count_final_cells_twice():
     assert day[f.QUEUED] == 1  # the offer of then is in the totals; its bucket was published as final
 
 
+def test_another_target_after_a_crash_leaves_nothing_of_the_one_before():
+    """Said beyond the checkpoint: late at 20 s. Counted again with a target of 60 s, which nobody had reached then."""
+    log = log_of("0 hold call=t", "1 queued a", "5 queued a call=d", "6 answered call=d", "70 hold call=t")
+    stage, patient = folded("0 hold call=t"), replace(RULES, default=QueueRule(60_000))
+    checkpoint = stage.dump()
+    stage.fold(log[:-1])
+    reader = Reader(board_rules(fold=patient)).hear(*stage.publish(6_000, caught_up=True))
+    stage, alone = CallsStage.load(checkpoint, 0, patient), Reader(board_rules(fold=patient))
+    stage.fold(log)
+    alone.hear(*(told := stage.publish(70_000, caught_up=True)))
+    reader.hear(*told)
+
+    assert reader.view("a") == alone.view("a")
+
+
 def test_a_shorter_interval_publishes_all_of_what_was_open():
     """30 minutes, restart with 15 before it closed: the second quarter of the open half-hour is never published."""
     cells = {NOON_MS - HALF_HOUR_MS: queued(1), NOON_MS - 60_000: queued(2)}

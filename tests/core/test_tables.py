@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from stream.core import facts
 from stream.core import fields as f
 from stream.core.columns import Columns, column, pack, pack_columns, summed, unpacked
 from stream.core.counted import HISTOGRAMS
@@ -14,6 +15,7 @@ from stream.core.rules import BUCKET_MS, QUARTER_MS
 from stream.core.tables import NEVER, Heard, Minute, Rows, Tables, cells_a_minute, counts_of
 from stream.core.tables_state import TablesState
 from stream.core.wire import Update, decode_publication, encode_publication
+from tests.core.named import in_fields
 from tests.core.publications import NOON_MS, Reader, said, update
 
 QUARTER = QUARTER_MS // BUCKET_MS  # buckets
@@ -36,6 +38,7 @@ def tell(
     row=(0,) * (BOUNDS + 1) * HISTOGRAMS,
     oldest_ms=None,
     first_at_ms=1_000,
+    anew=False,
 ):
     """Let a source partition say {queue: {bucket: counts}}; return what was taken as [(bucket, queue)].
 
@@ -61,6 +64,7 @@ def tell(
             Columns(*summed(column(of_queues), column(of_queues.values()))),
             column(list(row) * len(said)),
             *summed(column(places), column(places.values())),
+            anew,
         ),
         final_before,
     )
@@ -126,6 +130,36 @@ def test_a_place_of_which_nothing_is_said_stays_as_it_is():
     assert counts(tables, 3, 4) == {f.QUEUED: 3, f.ANSWERED: 1}
     assert counts(tables, 4, 5) == {f.QUEUED: 7}
     assert counts(tables, 3, 4, "b") == {f.QUEUED: 9}
+
+
+def test_who_says_everything_anew_takes_back_what_it_does_not_say():
+    """Cells and longest waits of all its queues, what is there of them since the beginning, and who waits."""
+    tables = new_tables()
+    wait = {f.QUEUED: 2, facts.DUE: 1, f.LONGEST_WAIT_MS: 7}
+    row = (1, 0) * HISTOGRAMS
+    tell(tables, {"a": {3: wait, 4: wait}, "b": {4: wait}}, totals=wait, row=row, oldest_ms=5)
+    tell(tables, {"a": {3: {f.QUEUED: 10, f.LONGEST_WAIT_MS: 1}}}, partition=1, totals={f.QUEUED: 10})
+    before = tables.versions.tolist()
+    taken = tell(tables, {"a": {4: {f.QUEUED: 3}}}, totals={f.QUEUED: 3}, anew=True)
+
+    assert sorted(set(taken)) == [(3, "a"), (4, "a"), (4, "b")]
+    assert counts(tables, 0, MINUTE) == counts(tables, 0, QUARTER) == {f.QUEUED: 13, f.LONGEST_WAIT_MS: 1}
+    assert counts(tables, 0, MINUTE, "b") == counts(tables, 0, QUARTER, "b") == {}
+    assert tables.overdue_after(0) == [0, 0]
+    assert rows_of(tables) == [{f.QUEUED: 13}, {}]
+    assert tables.histograms().tolist() == [[0] * len(row)] * 2
+    assert tables.oldest_waiting_at_ms() == [None, None]
+    assert (tables.versions > before).all()
+
+
+def test_what_is_final_stays_when_everything_is_said_anew():
+    """It can change no more, and nobody says it again."""
+    tables = new_tables()
+    tell(tables, {"a": {3: {f.QUEUED: 2}, 4: {f.QUEUED: 2}}})
+    tables.settle(0, 4)
+    tell(tables, {"a": {}}, final_before=4, anew=True)
+
+    assert counts(tables, 0, QUARTER) == {f.QUEUED: 2}
 
 
 def test_partitions_add_up_each_by_its_own_word():
@@ -678,6 +712,7 @@ COUNTS = st.fixed_dictionaries(
     optional={
         f.QUEUED: st.integers(0, 9),
         f.OVERDUE: st.integers(-2, 2),
+        facts.DUE: st.integers(0, 2),
         f.LONGEST_WAIT_MS: st.one_of(st.none(), st.integers(0, 9)),
     },
 )
@@ -690,6 +725,7 @@ MOVES = st.lists(
             st.dictionaries(
                 st.sampled_from("abc"), st.dictionaries(BUCKETS, COUNTS, max_size=3), min_size=1, max_size=3
             ),
+            st.booleans(),
         ),
         st.tuples(st.just("settle"), PARTITIONS, BUCKETS),
         st.tuples(st.just("forget"), st.integers(0, QUARTER + MINUTE)),
@@ -709,8 +745,12 @@ class Plain:
         self.kept_from = 0
         self.queues = []
 
-    def tell(self, partition, said):
+    def tell(self, partition, said, anew):
         """Note what a partition says, where that is not final."""
+        if anew:
+            for key in self.said:
+                if key[0] == partition and key[2] >= self.final.get(partition, 0):
+                    self.said[key] = GONE
         for queue, cells in said.items():
             self.queues += [] if queue in self.queues else [queue]
             for bucket, cell in cells.items():
@@ -742,20 +782,20 @@ class Plain:
                 if field == f.LONGEST_WAIT_MS:
                     waits.append(count)
                 else:
-                    add(total, {field: count})
+                    add(total, in_fields({field: count}))
         return total | ({f.LONGEST_WAIT_MS: max(waits)} if waits else {})
 
 
 @given(MOVES)
 @example(
     [
-        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: 9}, 4: {f.LONGEST_WAIT_MS: 3}}}),
+        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: 9}, 4: {f.LONGEST_WAIT_MS: 3}}}, False),
         ("settle", 0, 4),
         ("forget", MINUTE),
-        ("tell", 1, {"b": {}, "a": {3: {f.LONGEST_WAIT_MS: 5}}}),
+        ("tell", 1, {"b": {}, "a": {3: {f.LONGEST_WAIT_MS: 5}}}, False),
         ("move",),
-        ("tell", 1, {"a": {3: {f.LONGEST_WAIT_MS: None}}}),
-        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: None}, 4: {f.LONGEST_WAIT_MS: None}}}),
+        ("tell", 1, {"a": {3: {f.LONGEST_WAIT_MS: None}}}, False),
+        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: None}, 4: {f.LONGEST_WAIT_MS: None}}}, False),
         ("look", 0, 1),
     ]
 )
@@ -764,9 +804,9 @@ def test_any_moves_equal_a_plain_recomputation(moves):
     tables, plain = new_tables(), Plain()
     for what, *rest in [*moves, ("look", 0, LAST), ("look", 1, LAST - 1)]:
         if what == "tell":
-            partition, said = rest
-            tell(tables, said, partition=partition, final_before=plain.final.get(partition, 0))
-            plain.tell(partition, said)
+            partition, said, anew = rest
+            tell(tables, said, partition=partition, final_before=plain.final.get(partition, 0), anew=anew)
+            plain.tell(partition, said, anew)
         elif what == "settle":
             plain.settle(*rest)
             tables.settle(rest[0], plain.final[rest[0]])
