@@ -82,6 +82,27 @@ SABOTAGES: Final = (
         ("tests/core/test_tables.py",),
     ),
     Sabotage(
+        "who follows another worker leaves what that one said beyond the checkpoint",
+        "stream/core/tables.py",
+        "held = part.cells.between(beginning(update.anew_from), LAST).places",
+        "held = places",
+        ("tests/core/test_tables.py", "tests/core/test_found.py", "tests/core/test_older.py"),
+    ),
+    Sabotage(
+        "who follows another worker says everything anew only at the end of a backlog",
+        "stream/core/calls.py",
+        "self._anew and (caught_up or self._follows)",
+        "self._anew and caught_up",
+        ("tests/core/test_calls.py",),
+    ),
+    Sabotage(
+        "an answer is shown in one of its fields too few",
+        "stream/core/facts.py",
+        "        pairs += [(field, kind) for field in one.fields]\n",
+        "        pairs += [(field, kind) for field in one.fields[:4]]\n",
+        (SIMULATION, "tests/core/test_facts.py"),
+    ),
+    Sabotage(
         "what was taken back is not told to those who may have heard it",
         "stream/core/counted.py",
         "        return places[lasts], values[lasts]\n",

@@ -124,6 +124,7 @@ class CallsStage:
         self.rejected: dict[str, int] = {}
         self.late = 0
         self._anew = True  # until it has told everything at the end of the log
+        self._held_from = 0  # a bucket: cells before it are final, and were let go of
         self._follows = False  # a state was restored: somebody has spoken for the partition before
 
     @property
@@ -418,11 +419,12 @@ class CallsStage:
         deliveries before it calls again.
         """
         self._review()
-        anew = self._is_to_say_all(caught_up=caught_up)
+        anew_from = self._held_from if self._say_all(caught_up=caught_up) else None
         said = Sayings(self.book, self.rules.shards, self.again)
         self.again.clear()
         final_before_ms = NEVER if at_end else self.final_before_ms()
-        self.book.counted.forget_before(final_before_ms // self.rules.bucket_ms)
+        self._held_from = final_before_ms // self.rules.bucket_ms
+        self.book.counted.forget_before(self._held_from)
         head = Publication(
             PUBLICATION_VERSION,
             self.partition,
@@ -431,11 +433,11 @@ class CallsStage:
             final_before_ms,
             as_of_ms,
             caught_up,
-            anew=anew,
+            anew_from=anew_from,
         )
         return [said.to(shard, head) for shard in range(self.rules.shards)]
 
-    def _is_to_say_all(self, *, caught_up: bool) -> bool:
+    def _say_all(self, *, caught_up: bool) -> bool:
         """Have everything said if this follows somebody who may have counted otherwise, and said more than it knows.
 
         That can be another release, or the same with other rules. What it said was of the log up to its end; so what is
@@ -533,7 +535,7 @@ class CallsStage:
             raise CheckpointError(f"checkpoint is of partition {state.partition}, not of {partition}")
         stage = cls(partition, rules)
         state.into(stage)
-        stage._follows = True
+        stage._held_from, stage._follows = stage.final_before_ms() // rules.bucket_ms, True
         return stage
 
 

@@ -7,7 +7,7 @@ keeps, for each source partition, what was said at the largest offset.
 
 That holds while all who speak for a partition count alike. Another release may have counted the same facts at other
 places (up to version 3: by field, as ``stream.core.facts`` says). So who follows it says everything at first, and
-*anew*: what is not said then is nothing.
+*anew*: what is not said then is nothing, from the first bucket on of which the speaker holds all.
 """
 
 import zlib
@@ -44,7 +44,7 @@ class Publication(msgspec.Struct, array_like=True, gc=False):
     totals: Packed = (0, b"", b"")
     histograms: bytes = b""  # histogram by histogram
     cells: Packed = (0, b"", b"")  # a longest wait is one more than it is
-    anew: bool = False  # cells that are not said, and can still change, are nothing
+    anew_from: int | None = None  # a bucket: from there on, cells that are not said are nothing
 
 
 class Update(NamedTuple):
@@ -54,7 +54,7 @@ class Update(NamedTuple):
     histograms: Ints
     places: Ints  # in order
     values: Ints
-    anew: bool = False
+    anew_from: int | None = None
 
 
 class _Version(msgspec.Struct, array_like=True):
@@ -94,7 +94,7 @@ def opened(publication: Publication) -> Update:
         raise ValueError("a time beyond all times")
     if len(histograms) % (queues * HISTOGRAMS or 1):
         raise ValueError("histograms of no queue")
-    return Update(Columns(*totals), histograms, *cells, publication.anew)
+    return Update(Columns(*totals), histograms, *cells, publication.anew_from)
 
 
 class Sayings:

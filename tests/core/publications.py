@@ -80,7 +80,7 @@ def said(
     final_ms: int = 0,
     caught_up: bool = True,
     version: int = PUBLICATION_VERSION,
-    anew: bool = False,
+    anew_from: int | None = None,
 ) -> bytes:
     """Encode one publication."""
     places = {}
@@ -110,7 +110,7 @@ def said(
             ),
             pack(column(count for queue in queues for counts in queue.histograms for count in counts)),
             columns(places),
-            anew,
+            anew_from,
         )
     )
 

@@ -393,7 +393,7 @@ def test_a_new_stage_says_everything_anew_once_it_is_at_the_end_of_the_log():
     stage, ends = folded("0 queued a call=x"), (False, False, True, True)
     first, second, third, fourth = (published(stage, caught_up=at_end)[0] for at_end in ends)
 
-    assert [one.anew for one in (first, second, third, fourth)] == [False, False, True, False]
+    assert [one.anew_from for one in (first, second, third, fourth)] == [None, None, 0, None]
     assert (shown(third), second.queues, fourth.queues) == (shown(first), [], [])
 
 
@@ -402,7 +402,7 @@ def test_a_restored_stage_says_everything_anew_until_it_is_at_the_end_of_the_log
     stage = CallsStage.load(folded("0 queued a call=x", "1 queued b call=y").dump(), 0, RULES)
     told = [published(stage, caught_up=at_end)[0] for at_end in (False, False, True, False, True)]
 
-    assert [one.anew for one in told] == [True, True, True, False, False]
+    assert [one.anew_from for one in told] == [0, 0, 0, None, None]
     assert [one.queues for one in told] == [["a", "b"]] * 3 + [[], []]
     assert shown(told[0]) == shown(told[1]) == shown(told[2]) != {}
 

@@ -130,6 +130,25 @@ def test_a_higher_grace_does_not_count_final_cells_twice():
     assert day[f.QUEUED] == 1  # the offer of then is in the totals; its bucket was published as final
 
 
+def test_a_shorter_grace_after_a_crash_loses_nothing():
+    """Final for the one who goes on, and let go of, before anything that it says holds for the board."""
+    log = log_of("0 queued a", "1 abandoned", "30 hold call=t", "55 hold call=t", "60 hold call=t")
+    patient, brief = (replace(RULES, grace_ms=grace_ms) for grace_ms in (50_000, 1_000))
+    stage, reader = CallsStage(0, patient), Reader(board_rules(fold=patient))
+    stage.fold(log[:3])
+    checkpoint = stage.dump()
+    stage.fold(log[3:4])
+    reader.hear(*stage.publish(55_000, caught_up=True))
+    stage = CallsStage.load(checkpoint, 0, brief)
+    for record in log[3:]:
+        reader.hear(*stage.publish(30_000, caught_up=False))
+        stage.fold([record])
+    reader.hear(*stage.publish(60_000, caught_up=True))
+
+    view = reader.view("a")
+    assert view.windows["day"].counts == view.totals | {f.LONGEST_WAIT_MS: 1_000}
+
+
 def test_another_target_after_a_crash_leaves_nothing_of_the_one_before():
     """Said beyond the checkpoint: late at 20 s. Counted again with a target of 60 s, which nobody had reached then."""
     log = log_of("0 hold call=t", "1 queued a", "5 queued a call=d", "6 answered call=d", "70 hold call=t")

@@ -38,7 +38,7 @@ def tell(
     row=(0,) * (BOUNDS + 1) * HISTOGRAMS,
     oldest_ms=None,
     first_at_ms=1_000,
-    anew=False,
+    anew_from=None,
 ):
     """Let a source partition say {queue: {bucket: counts}}; return what was taken as [(bucket, queue)].
 
@@ -64,7 +64,7 @@ def tell(
             Columns(*summed(column(of_queues), column(of_queues.values()))),
             column(list(row) * len(said)),
             *summed(column(places), column(places.values())),
-            anew,
+            anew_from,
         ),
         final_before,
     )
@@ -140,7 +140,7 @@ def test_who_says_everything_anew_takes_back_what_it_does_not_say():
     tell(tables, {"a": {3: wait, 4: wait}, "b": {4: wait}}, totals=wait, row=row, oldest_ms=5)
     tell(tables, {"a": {3: {f.QUEUED: 10, f.LONGEST_WAIT_MS: 1}}}, partition=1, totals={f.QUEUED: 10})
     before = tables.versions.tolist()
-    taken = tell(tables, {"a": {4: {f.QUEUED: 3}}}, totals={f.QUEUED: 3}, anew=True)
+    taken = tell(tables, {"a": {4: {f.QUEUED: 3}}}, totals={f.QUEUED: 3}, anew_from=0)
 
     assert sorted(set(taken)) == [(3, "a"), (4, "a"), (4, "b")]
     assert counts(tables, 0, MINUTE) == counts(tables, 0, QUARTER) == {f.QUEUED: 13, f.LONGEST_WAIT_MS: 1}
@@ -152,14 +152,16 @@ def test_who_says_everything_anew_takes_back_what_it_does_not_say():
     assert (tables.versions > before).all()
 
 
-def test_what_is_final_stays_when_everything_is_said_anew():
-    """It can change no more, and nobody says it again."""
+@pytest.mark.parametrize(("settled", "anew_from"), [(4, 0), (0, 4), (4, 4), (4, 5)])
+def test_what_is_final_stays_when_everything_is_said_anew(settled, anew_from):
+    """Whether the board has let go of it, or the one who speaks: it can change no more, and nobody says it again."""
     tables = new_tables()
-    tell(tables, {"a": {3: {f.QUEUED: 2}, 4: {f.QUEUED: 2}}})
-    tables.settle(0, 4)
-    tell(tables, {"a": {}}, final_before=4, anew=True)
+    tell(tables, {"a": {bucket: {f.QUEUED: 2, f.LONGEST_WAIT_MS: bucket} for bucket in (3, 4, 5)}})
+    tables.settle(0, settled)
+    tell(tables, {"a": {5: {f.QUEUED: 10}}}, final_before=settled, anew_from=anew_from)
 
-    assert counts(tables, 0, QUARTER) == {f.QUEUED: 2}
+    left = max(settled, anew_from)
+    assert counts(tables, 0, QUARTER) == {f.QUEUED: 10 + 2 * (left - 3), f.LONGEST_WAIT_MS: left - 1}
 
 
 def test_partitions_add_up_each_by_its_own_word():
@@ -725,7 +727,7 @@ MOVES = st.lists(
             st.dictionaries(
                 st.sampled_from("abc"), st.dictionaries(BUCKETS, COUNTS, max_size=3), min_size=1, max_size=3
             ),
-            st.booleans(),
+            st.none() | BUCKETS,
         ),
         st.tuples(st.just("settle"), PARTITIONS, BUCKETS),
         st.tuples(st.just("forget"), st.integers(0, QUARTER + MINUTE)),
@@ -745,11 +747,11 @@ class Plain:
         self.kept_from = 0
         self.queues = []
 
-    def tell(self, partition, said, anew):
+    def tell(self, partition, said, anew_from):
         """Note what a partition says, where that is not final."""
-        if anew:
+        if anew_from is not None:
             for key in self.said:
-                if key[0] == partition and key[2] >= self.final.get(partition, 0):
+                if key[0] == partition and key[2] >= max(anew_from, self.final.get(partition, 0)):
                     self.said[key] = GONE
         for queue, cells in said.items():
             self.queues += [] if queue in self.queues else [queue]
@@ -789,13 +791,13 @@ class Plain:
 @given(MOVES)
 @example(
     [
-        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: 9}, 4: {f.LONGEST_WAIT_MS: 3}}}, False),
+        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: 9}, 4: {f.LONGEST_WAIT_MS: 3}}}, None),
         ("settle", 0, 4),
         ("forget", MINUTE),
-        ("tell", 1, {"b": {}, "a": {3: {f.LONGEST_WAIT_MS: 5}}}, False),
+        ("tell", 1, {"b": {}, "a": {3: {f.LONGEST_WAIT_MS: 5}}}, None),
         ("move",),
-        ("tell", 1, {"a": {3: {f.LONGEST_WAIT_MS: None}}}, False),
-        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: None}, 4: {f.LONGEST_WAIT_MS: None}}}, False),
+        ("tell", 1, {"a": {3: {f.LONGEST_WAIT_MS: None}}}, None),
+        ("tell", 0, {"a": {3: {f.LONGEST_WAIT_MS: None}, 4: {f.LONGEST_WAIT_MS: None}}}, None),
         ("look", 0, 1),
     ]
 )
@@ -804,9 +806,10 @@ def test_any_moves_equal_a_plain_recomputation(moves):
     tables, plain = new_tables(), Plain()
     for what, *rest in [*moves, ("look", 0, LAST), ("look", 1, LAST - 1)]:
         if what == "tell":
-            partition, said, anew = rest
-            tell(tables, said, partition=partition, final_before=plain.final.get(partition, 0), anew=anew)
-            plain.tell(partition, said, anew)
+            partition, said, anew_from = rest
+            final_before = plain.final.get(partition, 0)
+            tell(tables, said, partition=partition, final_before=final_before, anew_from=anew_from)
+            plain.tell(partition, said, anew_from)
         elif what == "settle":
             plain.settle(*rest)
             tables.settle(rest[0], plain.final[rest[0]])

@@ -53,7 +53,7 @@ PUBLICATIONS = st.builds(
     PACKED,
     st.binary(max_size=9),
     PACKED,
-    st.booleans(),
+    st.none() | st.integers(0, 2**36),
 )
 COUNTS = st.dictionaries(
     st.integers(0, f.FIELD_COUNT - 1), st.integers(0, 2**53).filter(bool), min_size=1, max_size=4
