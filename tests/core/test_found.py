@@ -132,7 +132,7 @@ def test_a_higher_grace_does_not_count_final_cells_twice():
 
 def test_a_shorter_grace_after_a_crash_loses_nothing():
     """Final for the one who goes on, and let go of, before anything that it says holds for the board."""
-    log = log_of("0 queued a", "1 abandoned", "30 hold call=t", "55 hold call=t", "60 hold call=t")
+    log = log_of("10 queued a", "11 abandoned", "30 hold call=t", "55 hold call=t", "60 hold call=t")
     patient, brief = (replace(RULES, grace_ms=grace_ms) for grace_ms in (50_000, 1_000))
     stage, reader = CallsStage(0, patient), Reader(board_rules(fold=patient))
     stage.fold(log[:3])
