@@ -130,7 +130,8 @@ def test_a_higher_grace_does_not_count_final_cells_twice():
     assert day[f.QUEUED] == 1  # the offer of then is in the totals; its bucket was published as final
 
 
-def test_a_shorter_grace_after_a_crash_loses_nothing():
+@pytest.mark.parametrize("again", [False, True])
+def test_a_shorter_grace_after_a_crash_loses_nothing(again):
     """Final for the one who goes on, and let go of, before anything that it says holds for the board."""
     log = log_of("10 queued a", "11 abandoned", "30 hold call=t", "55 hold call=t", "60 hold call=t")
     patient, brief = (replace(RULES, grace_ms=grace_ms) for grace_ms in (50_000, 1_000))
@@ -142,6 +143,7 @@ def test_a_shorter_grace_after_a_crash_loses_nothing():
     stage = CallsStage.load(checkpoint, 0, brief)
     for record in log[3:]:
         reader.hear(*stage.publish(30_000, caught_up=False))
+        stage = reloaded(stage, brief) if again else stage
         stage.fold([record])
     reader.hear(*stage.publish(60_000, caught_up=True))
 
