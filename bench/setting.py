@@ -21,7 +21,7 @@ class Sizes:
     """How much is measured."""
 
     events: int = 1_000_000
-    rounds: int = 3
+    rounds: int = 9  # of the short ones: neighbours differ by a tenth on a shared machine
     faust_s: float = 20.0
     faust_warm_up_s: float = 4.0
     latency_s: float = 75.0
