@@ -100,7 +100,7 @@ class Variant:
 
 
 DENSE, MANY, SPARSE = Shape(10), Shape(1_000), Shape(10, rate=10.0)
-LONG_DENSE, LONG_MANY = Shape(10, times=18), Shape(1_000, times=18)  # for turns within a run
+LONG_DENSE, LONG_MANY = Shape(10, times=5), Shape(1_000, times=5)  # for turns within a run
 
 
 def _in_turns(disturb: Callable[[Setting, Worker], AbstractContextManager[None]], turn_s: float) -> Run:
@@ -125,9 +125,9 @@ VARIANTS = (
     Variant(FAUST, "b", DENSE, faust_per_event.run, rounds_max=2),
     # On a fast machine a run has one to three pairs of turns, which is too few to tell: each round has its own.
     Variant(SAVED_10, "k", LONG_DENSE, _saving_in_turns, rounds_max=3),
-    Variant(SCRAPED_10, "f", LONG_DENSE, _in_turns(full_job.scraping, SHORT_TURN_S), rounds_max=3),
-    Variant(SCRAPED_1000, "f", LONG_MANY, _in_turns(full_job.scraping, LONG_TURN_S), rounds_max=3),
-    Variant(WATCHED_10, "h", LONG_DENSE, _in_turns(pages.open_pages, SHORT_TURN_S), rounds_max=5),
+    Variant(SCRAPED_10, "f", LONG_DENSE, _in_turns(full_job.scraping, SHORT_TURN_S), rounds_max=2),
+    Variant(SCRAPED_1000, "f", LONG_MANY, _in_turns(full_job.scraping, LONG_TURN_S), rounds_max=2),
+    Variant(WATCHED_10, "h", LONG_DENSE, _in_turns(pages.open_pages, SHORT_TURN_S), rounds_max=4),
 )
 
 
