@@ -20,7 +20,8 @@ PREFILL_TIMEOUT_S = 1_800.0
 class Sizes:
     """How much is measured."""
 
-    events: int = 4_000_000  # some 15 s: what it costs to begin, with each queue, is no part of an event's price
+    # Some 15 s: what it costs to begin, with each queue, is no part of an event's price.
+    events: int = 4_000_000
     rounds: int = 5
     faust_s: float = 20.0
     faust_warm_up_s: float = 4.0
