@@ -123,7 +123,7 @@ VARIANTS = (
     Variant(SPARSE_10, "d", SPARSE, full_job.run),
     Variant(FULL_1000, "d", MANY, full_job.run),
     Variant(FAUST, "b", DENSE, faust_per_event.run, rounds_max=2),
-    # On a fast machine a run has one to three pairs of turns, which is too few to tell: each round has its own.
+    # A run has some pairs of turns, which is too few to tell: each round has its own.
     Variant(SAVED_10, "k", LONG_DENSE, _saving_in_turns, rounds_max=3),
     Variant(SCRAPED_10, "f", LONG_DENSE, _in_turns(full_job.scraping, SHORT_TURN_S), rounds_max=2),
     Variant(SCRAPED_1000, "f", LONG_MANY, _in_turns(full_job.scraping, LONG_TURN_S), rounds_max=2),

@@ -106,12 +106,10 @@ class Counted:
 
     def _note_waits(self, ended: list[_Waits]) -> bool:
         """Note each wait by itself, so that it can be taken back; say whether one was."""
-        undone = False
-        for places, lengths, signs in ended:
-            if len(places):
-                self.waits.add(places, lengths, signs)
-                undone = undone or bool(signs[0] < 0)
-        return undone
+        for waits in ended:
+            if len(waits[0]):
+                self.waits.add(*waits)
+        return any((signs < 0).any() for _, _, signs in ended)
 
     def take(self) -> tuple[Ints, Ints]:
         """Return the places that have changed since the last call, in order, with their values, to be sent at once.

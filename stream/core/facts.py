@@ -71,8 +71,7 @@ def _adds_to() -> list[tuple[int, int]]:
         pairs += [(field, kind) for field in one.fields]
         if one.span is not None:
             pairs.append((one.span, kind + 1))
-            pairs.append((one.span, one.span))
-    return sorted(set(pairs))
+    return sorted(pairs)
 
 
 _ADDS_TO: Final = _adds_to()

@@ -241,17 +241,15 @@ class Tables:
         part = self.parts.get(partition)
         if part is None:
             part = self.parts[partition] = Part()
+        places, values = in_order(_numbered(update.places, numbers), update.values)
         if update.anew_from is not None:
             part.totals, part.histograms, part.oldest_waiting_at_ms = column(()), column(()), column(())
             self.versions += 1
-        self.versions[numbers] += 1
-        self._replace_rows(part, numbers, heard.oldest_waiting_at_ms, update)
-        places = _numbered(update.places, numbers)
-        places, values = in_order(places, update.values)
-        if update.anew_from is not None:
             held = part.cells.between(beginning(update.anew_from), LAST).places
             gone = np.setdiff1d(held, places, assume_unique=True)
             places, values = merged(*joined([(places, values), (gone, np.zeros_like(gone))]))
+        self.versions[numbers] += 1
+        self._replace_rows(part, numbers, heard.oldest_waiting_at_ms, update)
         first = int(places.searchsorted(beginning(final_before)))
         places, values = places[first:], values[first:]
         self._follow(places, part.cells.put(places, values), values)

@@ -80,7 +80,6 @@ def said(
     final_ms: int = 0,
     caught_up: bool = True,
     version: int = PUBLICATION_VERSION,
-    anew_from: int | None = None,
 ) -> bytes:
     """Encode one publication."""
     places = {}
@@ -110,7 +109,6 @@ def said(
             ),
             pack(column(count for queue in queues for counts in queue.histograms for count in counts)),
             columns(places),
-            anew_from,
         )
     )
 
