@@ -24,6 +24,7 @@ TESTS_FAILED: Final = 1  # pytest's exit code; any other one says nothing about 
 SIMULATION: Final = (
     "tests/simulation/test_simulation.py::test_the_board_equals_the_oracle_through_thousands_of_crashes"
 )
+FOLLOWING: Final = "tests/properties/test_following.py"
 # One seed, so that what is caught once is caught always; few crash points, since what is broken shows early.
 # The same number of examples as in CI.
 ENVIRONMENT: Final = {
@@ -56,8 +57,8 @@ SABOTAGES: Final = (
     Sabotage(
         "stage 2 takes an older word for a newer one",
         "stream/core/board.py",
-        "if source is not None and offset < source.applied_offset:",
-        "if source is not None and offset < -1:",
+        "return publication.applied_offset < self.applied_offset or",
+        "return publication.applied_offset < -1 or",
         ("tests/core/test_board.py",),
     ),
     Sabotage(
@@ -93,7 +94,49 @@ SABOTAGES: Final = (
         "stream/core/calls.py",
         "self._anew and (caught_up or self._follows)",
         "self._anew and caught_up",
-        ("tests/core/test_calls.py",),
+        (SIMULATION, FOLLOWING, "tests/core/test_calls.py"),
+    ),
+    Sabotage(
+        "who counts a log again takes itself for the first",
+        "stream/engine/calls_agent.py",
+        "follows=self._somebody_spoke",
+        "follows=False",
+        ("tests/engine/test_calls_agent.py",),
+    ),
+    Sabotage(
+        "a queue that only the worker before had opened stays",
+        "stream/core/board.py",
+        "        if publication.queues or publication.anew_from is not None:\n",
+        "        if publication.queues:\n",
+        ("tests/core/test_following.py",),
+    ),
+    Sabotage(
+        "an earlier release is believed after a later one",
+        "stream/core/board.py",
+        " or publication.version < self.version",
+        "",
+        ("tests/core/test_following.py",),
+    ),
+    Sabotage(
+        "at one offset everybody is believed",
+        "stream/core/board.py",
+        "            and publication.since_ms != self.since_ms\n",
+        "            and False\n",
+        ("tests/core/test_following.py",),
+    ),
+    Sabotage(
+        "with a shorter grace cells are let go of that the one before could change",
+        "stream/core/calls.py",
+        "        return max(0, min(final_before_ms, self.now_ms - self.open_ms()))\n",
+        "        return final_before_ms\n",
+        ("tests/core/test_following.py",),
+    ),
+    Sabotage(
+        "a checkpoint does not say from where on all cells are in it",
+        "stream/core/calls_state.py",
+        "            stage.held_from,\n            stage.open_ms(),\n",
+        "",
+        ("tests/core/test_following.py",),
     ),
     Sabotage(
         "an answer is shown in one of its fields too few",

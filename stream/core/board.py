@@ -59,6 +59,23 @@ class Source(msgspec.Struct, array_like=True, gc=False):
     final_before_ms: int
     as_of_ms: int | None
     caught_up: bool
+    version: int = 0  # of the publication
+    since_ms: int = 0  # when whoever said it began
+
+    def knows_better(self, publication: Publication) -> bool:
+        """Say whether a publication is of a worker that does not know yet that it was replaced: nothing of it counts.
+
+        One of an earlier release never does once a later one was heard: it counts otherwise.
+        """
+        return publication.applied_offset < self.applied_offset or publication.version < self.version
+
+    def has_heard(self, publication: Publication) -> bool:
+        """Say whether somebody else has said already what there is to say at this offset."""
+        return (
+            publication.applied_offset == self.applied_offset
+            and publication.since_ms != self.since_ms
+            and publication.anew_from is None
+        )
 
 
 class _Histograms:
@@ -164,29 +181,28 @@ class BoardShard:
         )
 
     def _absorb(self, publication: Publication, update: Update) -> None:
-        partition, offset = publication.partition, publication.applied_offset
-        source = self._sources.get(partition)
-        if source is not None and offset < source.applied_offset:
-            return  # of a worker that does not know yet that it was replaced: all of it is known better
-        if publication.queues:
+        partition, source = publication.partition, self._sources.get(publication.partition)
+        if source is not None and source.knows_better(publication):
+            return
+        if source is not None and source.has_heard(publication):
+            self._sources[partition] = _at(source, publication)
+            return
+        final_before_ms = 0 if source is None else source.final_before_ms
+        if publication.queues or publication.anew_from is not None:
             self._version += 1
-            self._take(
-                publication, update, 0 if source is None else source.final_before_ms // self._bucket_ms
-            )
+            self._take(publication, update, final_before_ms // self._bucket_ms)
         # What was final stays final, even after a restart with a longer grace: its cells are let go of.
-        final_before_ms = max(publication.final_before_ms, source.final_before_ms if source else 0)
-        if source is None or (offset, publication.as_of_ms or 0) >= (
-            source.applied_offset,
-            source.as_of_ms or 0,
-        ):
-            self._sources[partition] = Source(
-                offset,
-                publication.stream_time_ms,
-                final_before_ms,
-                publication.as_of_ms,
-                publication.caught_up,
-            )
-            self._tables.settle(partition, final_before_ms // self._bucket_ms)
+        final_before_ms = max(publication.final_before_ms, final_before_ms)
+        self._sources[partition] = Source(
+            publication.applied_offset,
+            publication.stream_time_ms,
+            final_before_ms,
+            publication.as_of_ms,
+            publication.caught_up,
+            publication.version,
+            publication.since_ms,
+        )
+        self._tables.settle(partition, final_before_ms // self._bucket_ms)
 
     def _take(self, publication: Publication, update: Update, final_before: int) -> None:
         buckets, queues = self._tables.absorb(
@@ -495,6 +511,13 @@ class BoardShard:
         state.tables.into(board._tables, same_bounds=state.bounds_ms == list(rules.fold.histogram_bounds_ms))
         board._restore_open(state.open_intervals, state.interval_ms)
         return board
+
+
+def _at(source: Source, publication: Publication) -> Source:
+    """Take no more than the time of a publication that says nothing new."""
+    if (publication.as_of_ms or 0) <= (source.as_of_ms or 0):
+        return source
+    return msgspec.structs.replace(source, as_of_ms=publication.as_of_ms, caught_up=publication.caught_up)
 
 
 class _State(msgspec.Struct, array_like=True, gc=False):

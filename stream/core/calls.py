@@ -95,10 +95,15 @@ class SetAside:
 
 
 class CallsStage:
-    """The state of one source partition, and its fold."""
+    """The state of one source partition, and its fold.
 
-    def __init__(self, partition: int, rules: FoldRules) -> None:
+    ``since_ms``: when it was made, to tell whoever speaks for the partition from those before. ``follows``: there may
+    have been such, and what they said may have to be corrected.
+    """
+
+    def __init__(self, partition: int, rules: FoldRules, *, since_ms: int = 0, follows: bool = False) -> None:
         self.partition = partition
+        self.since_ms = since_ms
         self.applied_offset = -1
         self.rules = rules
         self.now_ms = _NO_TIME
@@ -124,8 +129,9 @@ class CallsStage:
         self.rejected: dict[str, int] = {}
         self.late = 0
         self._anew = True  # until it has told everything at the end of the log
-        self._held_from = 0  # a bucket: cells before it are final, and were let go of
-        self._follows = False  # a state was restored: somebody has spoken for the partition before
+        self._follows = follows
+        self.held_from = 0  # a bucket: cells before it are final, and were let go of
+        self.open_before_ms = 0  # what ``open_ms`` was to those before
 
     @property
     def stream_time_ms(self) -> int | None:
@@ -419,12 +425,12 @@ class CallsStage:
         deliveries before it calls again.
         """
         self._review()
-        anew_from = self._held_from if self._say_all(caught_up=caught_up) else None
+        anew_from = self.held_from if self._say_all(caught_up=caught_up) else None
         said = Sayings(self.book, self.rules.shards, self.again)
         self.again.clear()
         final_before_ms = NEVER if at_end else self.final_before_ms()
-        self._held_from = final_before_ms // self.rules.bucket_ms
-        self.book.counted.forget_before(self._held_from)
+        self.held_from = max(self.held_from, self._kept_from_ms(final_before_ms) // self.rules.bucket_ms)
+        self.book.counted.forget_before(self.held_from)
         head = Publication(
             PUBLICATION_VERSION,
             self.partition,
@@ -434,6 +440,7 @@ class CallsStage:
             as_of_ms,
             caught_up,
             anew_from=anew_from,
+            since_ms=self.since_ms,
         )
         return [said.to(shard, head) for shard in range(self.rules.shards)]
 
@@ -441,13 +448,29 @@ class CallsStage:
         """Have everything said if this follows somebody who may have counted otherwise, and said more than it knows.
 
         That can be another release, or the same with other rules. What it said was of the log up to its end; so what is
-        said from there on holds, and until then each publication may be the first that holds.
+        said from there on holds, and until then each publication may be the first that holds. At the end of the log
+        everything is said once in any case: somebody may have spoken unheard.
         """
         anew = self._anew and (caught_up or self._follows)
         if anew:
             self.again.update(self.book.settle().say_all())
         self._anew = self._anew and not caught_up
         return anew
+
+    def open_ms(self) -> int:
+        """Return how far behind the stream's time a cell may be that can change, or that those before could change."""
+        own_ms = self.rules.grace_ms + self._reach_ms
+        return max(own_ms, self.open_before_ms) if self._anew and self._follows else own_ms
+
+    def _kept_from_ms(self, final_before_ms: int) -> int:
+        """Return the time before which cells are let go of.
+
+        While everything is said again and again, that may have to correct what is not final to those before, whose
+        grace may have been longer.
+        """
+        if not (self._anew and self._follows):
+            return final_before_ms
+        return max(0, min(final_before_ms, self.now_ms - self.open_ms()))
 
     def tally(self) -> PipelineView:
         """Return what became of the records of this partition."""
@@ -523,7 +546,7 @@ class CallsStage:
         return self.encode().seal()
 
     @classmethod
-    def load(cls, data: bytes, partition: int, rules: FoldRules) -> "CallsStage":
+    def load(cls, data: bytes, partition: int, rules: FoldRules, *, since_ms: int = 0) -> "CallsStage":
         """Make a stage from ``dump``'s bytes. Calls keep the rules they were counted by. Raises CheckpointError."""
         layout = header(MAGIC, data).layout
         state = (
@@ -533,9 +556,8 @@ class CallsStage:
         )
         if state.partition != partition:
             raise CheckpointError(f"checkpoint is of partition {state.partition}, not of {partition}")
-        stage = cls(partition, rules)
+        stage = cls(partition, rules, since_ms=since_ms, follows=True)
         state.into(stage)
-        stage._held_from, stage._follows = stage.final_before_ms() // rules.bucket_ms, True
         return stage
 
 

@@ -47,6 +47,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
     rejected: dict[str, int]
     late: int
     cut_off: list[tuple[str, int]] = []  # call_id, until when it is refused
+    held_from: int | None = None  # a bucket: all cells from there on are held; None: all that are not final
+    open_ms: int | None = None  # how far behind the stream's time a cell could change; None: nobody noted it
 
     @classmethod
     def of(cls, stage: "CallsStage") -> "StageState":
@@ -83,6 +85,8 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
             dict(sorted(stage.rejected.items())),
             stage.late,
             [(key.decode(), until_ms) for key, until_ms in sorted(stage.cut_off.items())],
+            stage.held_from,
+            stage.open_ms(),
         )
 
     def into(self, stage: "CallsStage") -> None:
@@ -95,10 +99,18 @@ class StageState(msgspec.Struct, array_like=True, gc=False):
         stage.cut_off.update((call_id.encode(), until_ms) for call_id, until_ms in self.cut_off)
         if self.stream_time_ms is not None:
             stage.restore_time(self.stream_time_ms, self.late_before_ms, self.final_before_ms)
+        stage.held_from = self.final_before_ms // self.bucket_ms if self.held_from is None else self.held_from
+        stage.open_before_ms = self._open_ms()
         for name, first_at_ms in self.ledgers:
             stage.book.open(name, stage.rules.rule(name), first_at_ms)
         self._restore_calls(stage)
         self._restore_book(stage)
+
+    def _open_ms(self) -> int:
+        """Return what was noted, or what it was if the grace had not changed."""
+        if self.open_ms is not None or self.stream_time_ms is None:
+            return self.open_ms or 0
+        return 2 * (self.stream_time_ms - self.late_before_ms)
 
     def _restore_calls(self, stage: "CallsStage") -> None:
         """Fold every call again: that gives its machine. What this counts is replaced by ``_restore_book``."""

@@ -6,8 +6,9 @@ too, so it is sent also when nothing has changed. Sending one again, or an older
 keeps, for each source partition, what was said at the largest offset.
 
 That holds while all who speak for a partition count alike. Another release may have counted the same facts at other
-places (up to version 3: by field, as ``stream.core.facts`` says). So who follows it says everything at first, and
-*anew*: what is not said then is nothing, from the first bucket on of which the speaker holds all.
+places (up to version 3: by field, as ``stream.core.facts`` says), and a worker with other rules counts other facts. So
+who follows another one says everything at first, and *anew*: what is not said then is nothing, from the first bucket on
+of which the speaker holds all. Of what others say at the same offset, only that they live is heard from then on.
 """
 
 import zlib
@@ -45,6 +46,7 @@ class Publication(msgspec.Struct, array_like=True, gc=False):
     histograms: bytes = b""  # histogram by histogram
     cells: Packed = (0, b"", b"")  # a longest wait is one more than it is
     anew_from: int | None = None  # a bucket: from there on, cells that are not said are nothing
+    since_ms: int = 0  # when whoever says this began: another one is somebody else
 
 
 class Update(NamedTuple):

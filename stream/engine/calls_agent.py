@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from faust.types import TP
+
 from stream.clock import wall_ms
 from stream.core.calls import CallsStage
 from stream.core.rules import Clock
@@ -13,7 +15,7 @@ from stream.engine.dead_letters import Send, keep_aside
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.owned import Owned
 from stream.engine.restore import LogBounds
-from stream.engine.shell import Outgoing, Shell
+from stream.engine.shell import Outgoing, Shell, SourceLog
 from stream.engine.tp import source_key
 
 
@@ -26,14 +28,21 @@ class CallsShell(Shell[CallsStage]):
         )
         self._settings = settings
         self._tallies: dict[int, PipelineView] = {}  # of the state being saved
+        self._somebody_spoke = True  # before; unless we know that nobody did
+
+    async def look_around(self, source: SourceLog) -> None:
+        """Look whether anybody has published: a state that begins from nothing then corrects that, too."""
+        topic = self._settings.topics.cells
+        ends = await source.highwaters(*[TP(topic, shard) for shard in range(self._settings.shards)])
+        self._somebody_spoke = any(ends.values())
 
     def fresh(self, partition: int) -> CallsStage:
-        """Return the state of a partition that nobody has counted yet."""
-        return CallsStage(partition, self._settings.fold)
+        """Return the state of a partition that is counted from its beginning."""
+        return CallsStage(partition, self._settings.fold, since_ms=wall_ms(), follows=self._somebody_spoke)
 
     def load(self, data: bytes, partition: int) -> CallsStage:
         """Return a restored state."""
-        return CallsStage.load(data, partition, self._settings.fold)
+        return CallsStage.load(data, partition, self._settings.fold, since_ms=wall_ms())
 
     def restore(self, partition: int, found: Found, bounds: LogBounds) -> Owned[CallsStage]:
         """Restore, with the tally that was last shown."""

@@ -230,7 +230,11 @@ class Engine:
             shell.drop_all()
 
     def _may_save(self) -> bool:
-        """Say whether the partitions are still ours. What one writes that has lost them is harmless, and late."""
+        """Say whether the partitions are still ours. What one writes that has lost them counts for nothing.
+
+        Only one that was thrown out alive may have read on, further than the new owner. What it says of that counts,
+        which with the same rules is what the new owner will say.
+        """
         return self.failure is None and not self.stopping and self._certain()
 
     async def _on_rebalance_complete(self, *_: Any, **__: Any) -> None:
@@ -242,6 +246,7 @@ class Engine:
     async def _restore(self, shell: Shell[Any]) -> None:
         consumer, generation = self.consumer, self.app.consumer_generation_id
         tps = sorted(tp for tp in consumer.assignment() if tp.topic == shell.topic)
+        await shell.look_around(consumer)
         found = await shell.table.read([tp.partition for tp in tps])
         bounds = await consumer.bounds(tps)  # after the states: what they have counted is in the logs by then
         restored: dict[int, Owned[Any]] = {}

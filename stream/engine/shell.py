@@ -51,6 +51,10 @@ class SourceLog(Protocol):
         """Return the first offset that the log still has."""
         ...
 
+    async def highwaters(self, *tps: TP) -> Mapping[TP, int | None]:
+        """Return where logs end."""
+        ...
+
 
 class Shell(ABC, Generic[StageT]):
     """One stage: its owned partitions and everything that happens to them."""
@@ -85,6 +89,9 @@ class Shell(ABC, Generic[StageT]):
     @abstractmethod
     def outgoing(self, owned: Owned[StageT]) -> list[Outgoing]:
         """Take what is to be published now. Once taken it must be delivered, or the process must end."""
+
+    async def look_around(self, source: SourceLog) -> None:
+        """Hear that partitions are about to be restored; nothing to do unless a stage says otherwise."""
 
     async def prepare(self) -> None:
         """Hear that partitions were taken over; nothing to do unless a stage says otherwise."""

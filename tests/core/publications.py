@@ -80,6 +80,8 @@ def said(
     final_ms: int = 0,
     caught_up: bool = True,
     version: int = PUBLICATION_VERSION,
+    anew_from: int | None = None,
+    since_ms: int = 0,
 ) -> bytes:
     """Encode one publication."""
     places = {}
@@ -109,6 +111,8 @@ def said(
             ),
             pack(column(count for queue in queues for counts in queue.histograms for count in counts)),
             columns(places),
+            anew_from,
+            since_ms,
         )
     )
 

@@ -19,6 +19,7 @@ from stream.engine.membership import NO_ERROR, Membership
 from stream.engine.owned import all_confirmed
 from stream.engine.restore import LogBounds
 from stream.engine.shell import Outgoing, TakenOverError
+from tests.simulation.loop import KilledError
 from tests.simulation.topics import Log, Record, Right, Sending
 
 if TYPE_CHECKING:
@@ -452,6 +453,9 @@ async def be_a_member(process: "Process", app: App) -> None:
         world.passes(process, "revoked: before the handlers")
         await app.on_partitions_revoked.send()
         world.passes(process, "revoked: all given away")
+        if process.earlier and world.changed:
+            world.supersede(process)  # it cannot read what it would be given, and says so
+            raise KilledError
         generation, partitions = await world.group.join(process)
         consumer.membership.joined(world.now_s)
         app.consumer_generation_id = generation

@@ -1,10 +1,10 @@
-"""What happens in the simulated centre: rules and events, drawn from the seed.
+"""What happens in the simulated centre: rules, those of later, and events, drawn from the seed.
 
 The events are those of the property tests (plausible lives, soups, copies, delays within the grace and beyond, records
 that are none), spread over more calls and partitions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.properties import strategies
 CALLER = "caller-canary-"  # in every call_id: what must never stand in a log of ours
 CALLS = 12
 HAPPENS_BY_MS, ARRIVES_BY_MS = 90_000, 100_000
+RULES_CHANGE, UPGRADED = 0.25, 0.25  # of the worlds
 TICKS_MS = (1_000, 9_999, 30_000, 60_001, 75_000)
 
 
@@ -30,9 +31,16 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Traffic:
-    """A world's rules, its epoch, and everything that arrives."""
+    """A world's rules, its epoch, and everything that arrives.
+
+    ``later``: the rules after the one change that there is, in a world without any the same. ``upgraded``: those who
+    worked before the change are of an earlier release.
+    """
 
     rules: BoardRules
+    later: BoardRules
+    upgraded: bool
+    changes_at_ms: int
     from_ms: int
     arrivals: list[Arrival]
     gaps: list[tuple[int, int, int]]  # (at_ms, partition, offsets that are used up)
@@ -68,7 +76,13 @@ def draw(random: Random, partitions: int, shards: int, lives: int) -> Traffic:
         (random.randrange(70_000), random.randrange(partitions), random.choice((1, 2, 30)))
         for _ in range(random.choice((0, 1, 4)))
     ]
-    return Traffic(board, from_ms, sorted(arrivals, key=lambda arrival: arrival.at_ms), gaps)
+    later = board
+    if random.random() < RULES_CHANGE:
+        rules = {"default": _queue_rule(random), "queues": {"b": _queue_rule(random)}}
+        later = replace(board, fold=replace(fold, **rules))
+    upgraded, changes_at_ms = random.random() < UPGRADED, random.randrange(10_000, 80_000)
+    arrivals.sort(key=lambda arrival: arrival.at_ms)
+    return Traffic(board, later, upgraded, changes_at_ms, from_ms, arrivals, gaps)
 
 
 def _arrival(at_ms: int, partitions: int, record: Any) -> Arrival:

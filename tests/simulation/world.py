@@ -18,6 +18,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +31,7 @@ from stream.engine.engine import Engine
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.last_resort import unheard
 from stream.engine.topics import BOARD_TABLE, CALLS_TABLE, changelog_name
+from tests.earlier import EarlierRelease
 from tests.simulation import traffic, verdict, weather
 from tests.simulation.faust_part import App, Stream, be_a_member, commit_for_ever, tail_reader, writer_of
 from tests.simulation.group import SESSION_TIMEOUT_S, Group
@@ -47,6 +49,7 @@ STEPS_MAX = 3_000_000  # a world that does not end
 ARMED = 8  # steps that a process dies at when it passes there next
 ARMED_FOR_S = 2.0
 WALL_RATE = 4  # the centre's time runs faster than the workers', or most of a history would be waiting
+COUNTED_AGAIN = 0.3  # of the changes: whoever makes them has the log counted from its beginning
 FOLD = "batch: in the fold"
 ANYWHERE = "anywhere"
 SENT_IN = ("publication", "checkpoint of calls", "checkpoint of board", "record set aside", "closed interval")
@@ -80,6 +83,7 @@ FAULTS = (
     "batches dropped at a rebalance",
     "checkpoint corrupted",
     "checkpoint lost",
+    "checkpoints of calls deleted with a change",
     "clock jumped",
     "commit lost",
     "commit of a zombie let through",
@@ -99,8 +103,11 @@ FAULTS = (
     "producer's buffer full",
     "rebalance",
     "records delivered again",
+    "rules changed",
     "thrown out of the group while alive",
     "topic compacted",
+    "worker of an earlier release replaced",
+    "worker of an earlier release spoke late",
     "worker joined",
     "worker left",
     "write of a former owner refused",
@@ -118,9 +125,12 @@ class Process:
         self.paused = False
         self.stopping = False
         self.wall_offset_ms = 0
+        self.earlier = world.traffic.upgraded and not world.changed
         self.app: App
         with world.acting(self), running(self.loop):
-            self.engine = Engine(world.settings)
+            self.engine = Engine(world.settings_later if world.changed else world.settings)
+            if self.earlier:
+                self._speak_as_before()
             self.engine.phase = ""  # the topics are there
             self.app = self.engine.app  # type: ignore[assignment]
             self.loop.set_exception_handler(unheard(self.loop, self.engine.fail))
@@ -133,6 +143,19 @@ class Process:
             self.spawn(commit_for_ever(self.app))
             for task in (self.engine.watch, self.engine.ask_for_ends):
                 self.spawn(self.engine.guard(task()))
+
+    def _speak_as_before(self) -> None:
+        """Say what that release said, whose states are of no interest here."""
+        calls, lives = self.engine.calls, dict[Any, EarlierRelease]()
+        outgoing = calls.outgoing
+
+        def said(owned: Any) -> Any:
+            if self.world.changed:
+                self.world.note("worker of an earlier release spoke late")
+            life = lives.setdefault(owned, EarlierRelease())
+            return [one._replace(value=life.said(one.partition, one.value)) for one in outgoing(owned)]
+
+        calls.outgoing = said  # type: ignore[method-assign]
 
     def spawn(self, work: Any) -> Any:
         """Run a coroutine besides; return its task."""
@@ -188,6 +211,8 @@ class World:
             fold=self.traffic.rules.fold,
             board=self.traffic.rules,
         )
+        self.settings_later = replace(self.settings, fold=self.traffic.later.fold, board=self.traffic.later)
+        self.changed = False  # whoever starts now has the later settings, and is of today's release
         names = self.settings.topics
         self.changelogs = {
             changelog_name(self.settings.app_id, CALLS_TABLE): self.partitions,
@@ -395,6 +420,31 @@ class World:
         self._remove(process)
         raise KilledError
 
+    # --- other rules, another release -----------------------------------------------------------------------
+
+    def _change(self) -> None:
+        """Let all workers be replaced, one way or the other, before long; who stands still goes on after that."""
+        self.changed = True
+        if self.traffic.later is not self.traffic.rules:
+            self.note("rules changed")
+        if self.random.random() < COUNTED_AGAIN:
+            self.note("checkpoints of calls deleted with a change")
+            for log in self.broker.logs[next(iter(self.changelogs))]:
+                log.records.clear()
+        for process in [process for process in self.processes if not process.paused]:
+            ends = self.random.choice((process.stop, lambda process=process: self.supersede(process)))
+            self.at(
+                self.now_s + self.random.uniform(0.0, 1.0),
+                lambda process=process, ends=ends: ends() if process.alive and not process.stopping else None,
+            )
+
+    def supersede(self, process: Process) -> None:
+        """Let a worker end at once, and another one begin."""
+        self.trace("superseded", process.number)
+        if process.earlier:
+            self.note("worker of an earlier release replaced")
+        self._remove(process)
+
     # --- other faults ---------------------------------------------------------------------------------------
 
     def _start_missing(self) -> None:
@@ -508,6 +558,8 @@ class World:
             self.at(at_ms / 1_000 / WALL_RATE, lambda log=logs[partition], count=count: log.skip(count))
         self._end_s = max([arrival.at_ms for arrival in self.traffic.arrivals], default=0) / 1_000 / WALL_RATE
         self._start_missing()
+        if self.traffic.upgraded or self.traffic.later is not self.traffic.rules:
+            self.at(self.traffic.changes_at_ms / 1_000 / WALL_RATE, self._change)
         bad = self.weather
         if bad.crashes_per_s:
             self.at(self.random.uniform(0, 2), self._arm)
