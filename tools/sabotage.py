@@ -57,8 +57,8 @@ SABOTAGES: Final = (
     Sabotage(
         "stage 2 takes an older word for a newer one",
         "stream/core/board.py",
-        "return publication.applied_offset < self.applied_offset or",
-        "return publication.applied_offset < -1 or",
+        "return publication.applied_offset < self.applied_offset\n",
+        "return publication.applied_offset < -1\n",
         ("tests/core/test_board.py",),
     ),
     Sabotage(
@@ -92,8 +92,8 @@ SABOTAGES: Final = (
     Sabotage(
         "who follows another worker says everything anew only at the end of a backlog",
         "stream/core/calls.py",
-        "self._anew and (caught_up or self._follows)",
-        "self._anew and caught_up",
+        "caught_up and alone if self._was_at_end else caught_up or self._follows",
+        "caught_up and alone if self._was_at_end else caught_up",
         (SIMULATION, FOLLOWING, "tests/core/test_calls.py"),
     ),
     Sabotage(
@@ -113,15 +113,29 @@ SABOTAGES: Final = (
     Sabotage(
         "an earlier release is believed after a later one",
         "stream/core/board.py",
-        " or publication.version < self.version",
-        "",
+        "return publication.version < self.version or (another and not follows)",
+        "return another and not follows",
         ("tests/core/test_following.py",),
     ),
     Sabotage(
         "at one offset everybody is believed",
         "stream/core/board.py",
-        "            and publication.since_ms != self.since_ms\n",
-        "            and False\n",
+        "publication.version < self.version or (another and not follows)",
+        "publication.version < self.version",
+        ("tests/core/test_following.py",),
+    ),
+    Sabotage(
+        "at one offset everybody is believed who says everything anew",
+        "stream/core/board.py",
+        "publication.anew_from is not None and publication.since_ms > self.since_ms",
+        "publication.anew_from is not None",
+        ("tests/core/test_following.py",),
+    ),
+    Sabotage(
+        "who read less than the one before says nothing of it when that one is silent",
+        "stream/core/calls.py",
+        "caught_up and alone if self._was_at_end else caught_up or self._follows",
+        "not self._was_at_end and (caught_up or self._follows)",
         ("tests/core/test_following.py",),
     ),
     Sabotage(

@@ -63,19 +63,18 @@ class Source(msgspec.Struct, array_like=True, gc=False):
     since_ms: int = 0  # when whoever said it began
 
     def knows_better(self, publication: Publication) -> bool:
-        """Say whether a publication is of a worker that does not know yet that it was replaced: nothing of it counts.
-
-        One of an earlier release never does once a later one was heard: it counts otherwise.
-        """
-        return publication.applied_offset < self.applied_offset or publication.version < self.version
+        """Say whether a publication counts for nothing: its worker does not know yet that it was replaced."""
+        return publication.applied_offset < self.applied_offset
 
     def has_heard(self, publication: Publication) -> bool:
-        """Say whether somebody else has said already what there is to say at this offset."""
-        return (
-            publication.applied_offset == self.applied_offset
-            and publication.since_ms != self.since_ms
-            and publication.anew_from is None
-        )
+        """Say whether of a publication no more counts than that somebody lives.
+
+        Somebody else has said already what there is to say at its offset, and it does not say everything anew as one
+        who came later does; or it is of an earlier release than the last, and counts otherwise.
+        """
+        another = publication.applied_offset == self.applied_offset and publication.since_ms != self.since_ms
+        follows = publication.anew_from is not None and publication.since_ms > self.since_ms
+        return publication.version < self.version or (another and not follows)
 
 
 class _Histograms:
@@ -515,7 +514,7 @@ class BoardShard:
 
 def _at(source: Source, publication: Publication) -> Source:
     """Take no more than the time of a publication that says nothing new."""
-    if (publication.as_of_ms or 0) <= (source.as_of_ms or 0):
+    if (publication.as_of_ms or 0) < (source.as_of_ms or 0):
         return source
     return msgspec.structs.replace(source, as_of_ms=publication.as_of_ms, caught_up=publication.caught_up)
 

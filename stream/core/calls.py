@@ -128,8 +128,9 @@ class CallsStage:
         self.again: set[int] = set()  # numbers of queues that are said once more, changed or not
         self.rejected: dict[str, int] = {}
         self.late = 0
-        self._anew = True  # until it has told everything at the end of the log
         self._follows = follows
+        self._was_at_end = False  # of the log, and told everything there
+        self._told = False  # the same, when nobody else could tell anything any more
         self.held_from = 0  # a bucket: cells before it are final, and were let go of
         self.open_before_ms = 0  # what ``open_ms`` was to those before
 
@@ -418,14 +419,16 @@ class CallsStage:
 
     # --- what others see -----------------------------------------------------------------------------------------
 
-    def publish(self, as_of_ms: int | None, *, caught_up: bool, at_end: bool = False) -> list[bytes]:
+    def publish(
+        self, as_of_ms: int | None, *, caught_up: bool, alone: bool = False, at_end: bool = False
+    ) -> list[bytes]:
         """Return one publication for each shard: what changed since the last one, and the watermark.
 
-        ``at_end``: no record will ever follow, so everything is final. The caller sends them all and waits for the
-        deliveries before it calls again.
+        ``alone``: nobody who spoke for the partition before can still do so. ``at_end``: no record will ever follow, so
+        everything is final. The caller sends them all and waits for the deliveries before it calls again.
         """
         self._review()
-        anew_from = self.held_from if self._say_all(caught_up=caught_up) else None
+        anew_from = self.held_from if self._say_all(caught_up=caught_up, alone=alone) else None
         said = Sayings(self.book, self.rules.shards, self.again)
         self.again.clear()
         final_before_ms = NEVER if at_end else self.final_before_ms()
@@ -444,31 +447,39 @@ class CallsStage:
         )
         return [said.to(shard, head) for shard in range(self.rules.shards)]
 
-    def _say_all(self, *, caught_up: bool) -> bool:
+    def _say_all(self, *, caught_up: bool, alone: bool) -> bool:
         """Have everything said if this follows somebody who may have counted otherwise, and said more than it knows.
 
         That can be another release, or the same with other rules. What it said was of the log up to its end; so what is
         said from there on holds, and until then each publication may be the first that holds. At the end of the log
-        everything is said once in any case: somebody may have spoken unheard.
+        everything is said once in any case, for somebody may have spoken unheard; and once more when all others are
+        silent, for one that was thrown out alive may have read on meanwhile.
         """
-        anew = self._anew and (caught_up or self._follows)
+        if self._told:
+            return False
+        anew = caught_up and alone if self._was_at_end else caught_up or self._follows
+        self._was_at_end = self._was_at_end or caught_up
+        self._told = caught_up and alone
         if anew:
             self.again.update(self.book.settle().say_all())
-        self._anew = self._anew and not caught_up
         return anew
 
     def open_ms(self) -> int:
         """Return how far behind the stream's time a cell may be that can change, or that those before could change."""
         own_ms = self.rules.grace_ms + self._reach_ms
-        return max(own_ms, self.open_before_ms) if self._anew and self._follows else own_ms
+        return max(own_ms, self.open_before_ms) if self._corrects() else own_ms
+
+    def _corrects(self) -> bool:
+        """Say whether everything may have to be said anew."""
+        return self._follows and not self._told
 
     def _kept_from_ms(self, final_before_ms: int) -> int:
         """Return the time before which cells are let go of.
 
-        While everything is said again and again, that may have to correct what is not final to those before, whose
-        grace may have been longer.
+        While they may have to correct what is not final to those before, whose grace may have been longer, they are
+        kept for as long as that may be.
         """
-        if not (self._anew and self._follows):
+        if not self._corrects():
             return final_before_ms
         return max(0, min(final_before_ms, self.now_ms - self.open_ms()))
 

@@ -8,7 +8,8 @@ keeps, for each source partition, what was said at the largest offset.
 That holds while all who speak for a partition count alike. Another release may have counted the same facts at other
 places (up to version 3: by field, as ``stream.core.facts`` says), and a worker with other rules counts other facts. So
 who follows another one says everything at first, and *anew*: what is not said then is nothing, from the first bucket on
-of which the speaker holds all. Of what others say at the same offset, only that they live is heard from then on.
+of which the speaker holds all. Of what those before say at the same offset, and of what an earlier release says at any,
+only that they live is heard from then on.
 """
 
 import zlib

@@ -1,11 +1,11 @@
 """The shell of stage 1: call events in, cells, dead letters and late events out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from faust.types import TP
 
-from stream.clock import wall_ms
+from stream.clock import monotonic_s, wall_ms
 from stream.core.calls import CallsStage
 from stream.core.rules import Clock
 from stream.core.slots import Found
@@ -17,6 +17,9 @@ from stream.engine.owned import Owned
 from stream.engine.restore import LogBounds
 from stream.engine.shell import Outgoing, Shell, SourceLog
 from stream.engine.tp import source_key
+
+# A worker that is cut off publishes nothing after one session; what it was about to may take a moment.
+SILENT_AFTER_SESSIONS: Final = 2
 
 
 class CallsShell(Shell[CallsStage]):
@@ -60,7 +63,8 @@ class CallsShell(Shell[CallsStage]):
         """Take the publication, one record a shard; also when idle: it is heartbeat and watermark."""
         wall = self._settings.board.clock is Clock.WALL
         as_of_ms = wall_ms() if wall and owned.caught_up else owned.stage.stream_time_ms
-        payloads = owned.stage.publish(as_of_ms, caught_up=owned.caught_up)
+        alone = monotonic_s() - owned.taken_at_s > SILENT_AFTER_SESSIONS * self._settings.session_timeout_s
+        payloads = owned.stage.publish(as_of_ms, caught_up=owned.caught_up, alone=alone)
         key, topic = source_key(owned.place.partition), self._settings.topics.cells
         return [Outgoing(topic, key, payload, shard) for shard, payload in enumerate(payloads)]
 

@@ -230,10 +230,10 @@ class Engine:
             shell.drop_all()
 
     def _may_save(self) -> bool:
-        """Say whether the partitions are still ours. What one writes that has lost them counts for nothing.
+        """Say whether the partitions are still ours. What one writes that has lost them is corrected before long.
 
-        Only one that was thrown out alive may have read on, further than the new owner. What it says of that counts,
-        which with the same rules is what the new owner will say.
+        One that was thrown out alive may have read on, further than the new owner; that one says everything once more
+        when this one is certainly silent (see ``CallsStage.publish``).
         """
         return self.failure is None and not self.stopping and self._certain()
 

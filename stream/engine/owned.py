@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from stream.clock import monotonic_s
 from stream.core.checkpoint import Encoded
 from stream.core.snapshot import PipelineView
 from stream.engine.holes import HoleCheck
@@ -49,6 +50,7 @@ class Owned(Generic[StageT]):
     checkpoint_at_ms: int | None = None
     saved_offset: int = -2  # applied offset of the last confirmed checkpoint; -2: none yet
     due_at_s: float = 0.0
+    taken_at_s: float = field(default_factory=monotonic_s)
     # What the state takes for published or set aside may not have been delivered: whoever waited for it gave up, or it
     # failed. The state is neither published nor saved any more; the process ends, or gives the partition away.
     unsound: bool = False

@@ -9,7 +9,7 @@ from stream.core import fields as f
 from stream.core.calls import MAGIC, CallsStage
 from stream.core.calls_state import StageState
 from stream.core.checkpoint import seal, unseal
-from stream.core.rules import FoldRules
+from stream.core.rules import Clock, FoldRules
 from stream.core.wire import decode_publication
 from tests.core.named import RULES
 from tests.core.publications import NOON_MS, Reader, board_rules, said, told, update
@@ -27,8 +27,8 @@ def follower(*lines, rules=RULES, since_ms=2):
     return stage
 
 
-def published(stage, *, caught_up=False):
-    return decode_publication(stage.publish(None, caught_up=caught_up)[0])
+def published(stage, *, caught_up=False, alone=False):
+    return decode_publication(stage.publish(None, caught_up=caught_up, alone=alone)[0])
 
 
 def queued(reader, queue="a"):
@@ -49,7 +49,17 @@ def test_who_counts_a_log_again_says_everything_anew_until_it_is_at_the_end():
     assert {one.since_ms for one in heard} == {2}
 
 
-def test_with_a_shorter_grace_the_cells_of_the_longer_one_are_kept_until_the_end_of_the_log():
+def test_what_was_said_at_the_end_of_the_log_is_said_once_more_when_nobody_else_can_speak():
+    """One that was thrown out alive may have read on beyond that end; whether it has, nobody knows."""
+    stage = follower("0 queued a call=x")
+    moments = ((True, False), (False, True), (True, True), (True, True))
+    heard = [published(stage, caught_up=at_end, alone=alone) for at_end, alone in moments]
+
+    assert [one.anew_from for one in heard] == [0, None, 0, None]
+    assert published(follower("0 queued a call=x"), caught_up=True, alone=True).anew_from == 0
+
+
+def test_with_a_shorter_grace_the_cells_of_the_longer_one_are_kept_until_all_others_are_silent():
     """Those of ten seconds: what was counted then and is late now has to be taken back."""
     before = CallsStage(0, RULES)
     before.fold(log_of(BLOCKED))
@@ -60,7 +70,7 @@ def test_with_a_shorter_grace_the_cells_of_the_longer_one_are_kept_until_the_end
         (("102 hold", False), ("119 hold", False), ("119 hold", True)), 1
     ):
         stage.fold([log_of(line)[0]._replace(offset=offset)])
-        one = published(stage, caught_up=caught_up)
+        one = published(stage, caught_up=caught_up, alone=caught_up)
         heard.append((one.anew_from, set(told(one).get("a", {})), set(stage.cells())))
 
     assert heard == [(18, {20}, {("a", 100_000)}), (18, {20}, {("a", 100_000)}), (19, {20}, set())]
@@ -122,13 +132,31 @@ def test_an_earlier_release_is_not_believed_once_a_later_one_was_heard(offset):
         said(update("a", {NOON_MS: {f.QUEUED: 7}}), offset=offset, version=3, as_of_ms=LATER_MS),
     )
 
-    assert (queued(reader), reader.board.clock_ms()) == ((1, 1), NOON_MS)
+    assert (queued(reader), reader.board.clock_ms()) == ((1, 1), LATER_MS), (
+        "it is alive, and holds nothing up"
+    )
 
 
 @pytest.mark.parametrize(
     ("offset", "since_ms", "anew_from", "expected"),
-    [(5, 1, None, 1), (5, 1, BUCKET, 7), (5, 2, None, 7), (6, 1, None, 7), (4, 2, BUCKET, 1)],
-    ids=["another one", "another one, anew", "the same one", "another one, further on", "before that"],
+    [
+        (5, 1, None, 1),
+        (5, 3, None, 1),
+        (5, 1, BUCKET, 1),
+        (5, 3, BUCKET, 7),
+        (5, 2, None, 7),
+        (6, 1, None, 7),
+        (4, 3, BUCKET, 1),
+    ],
+    ids=[
+        "one before",
+        "one after",
+        "one before, anew",
+        "one after, anew",
+        "the same one",
+        "one before, further on",
+        "one after, not as far",
+    ],
 )
 def test_at_one_offset_only_who_spoke_last_is_believed_and_who_says_everything_anew(
     offset, since_ms, anew_from, expected
@@ -154,6 +182,15 @@ def test_another_one_that_says_nothing_new_is_alive_all_the_same():
     assert times == [NOON_MS, NOON_MS, LATER_MS]
     reader.hear(said(update("a", {NOON_MS: {f.QUEUED: 2}}), offset=5, since_ms=2, as_of_ms=LATER_MS))
     assert queued(reader) == (2, 2), "who spoke last is still who spoke last"
+
+
+def test_one_before_that_was_behind_does_not_stop_the_clock_of_a_partition_at_its_end():
+    """By the stream's time its word is as old as all that follow until the next call."""
+    reader = Reader(board_rules(clock=Clock.STREAM, source_partitions=2))
+    reader.hear(said(offset=5, since_ms=2), said(offset=5, since_ms=1, anew_from=0, caught_up=False))
+    reader.hear(said(offset=5, since_ms=2), said(partition=1, stream_ms=LATER_MS))
+
+    assert reader.board.clock_ms() == LATER_MS
 
 
 def test_who_comes_with_a_clock_that_is_behind_is_heard_from_then_on():

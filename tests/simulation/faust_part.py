@@ -453,10 +453,10 @@ async def be_a_member(process: "Process", app: App) -> None:
         world.passes(process, "revoked: before the handlers")
         await app.on_partitions_revoked.send()
         world.passes(process, "revoked: all given away")
-        if process.earlier and world.changed:
-            world.supersede(process)  # it cannot read what it would be given, and says so
-            raise KilledError
         generation, partitions = await world.group.join(process)
+        if process.earlier and world.changed and partitions[1]:
+            world.supersede(process)  # it cannot read what is said to shards now, and says so
+            raise KilledError
         consumer.membership.joined(world.now_s)
         app.consumer_generation_id = generation
         await _recover(process, app, partitions)

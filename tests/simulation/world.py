@@ -27,6 +27,7 @@ from aiokafka.errors import KafkaError
 
 import stream.clock
 import stream.engine.engine
+from stream.engine.calls_agent import SILENT_AFTER_SESSIONS
 from stream.engine.engine import Engine
 from stream.engine.engine_settings import EngineSettings
 from stream.engine.last_resort import unheard
@@ -43,7 +44,8 @@ PUBLISH_INTERVAL_S = 0.25
 CHECKPOINT_INTERVAL_S = 0.6
 CHUNKED_ABOVE_BYTES = 700  # in half of the worlds: most states are larger, and then written as chunks
 LIVE_WITHIN_S = 60.0  # of virtual time after healing, everything must be counted
-QUIET_S = 2.0  # that long it must stay so: some more publications and checkpoints
+# That long it must stay so: some more publications and checkpoints, and all is said again once others are silent.
+QUIET_S = SILENT_AFTER_SESSIONS * SESSION_TIMEOUT_S + 1.0
 LOOK_INTERVAL_S = 0.7  # between two checks of the invariants
 STEPS_MAX = 3_000_000  # a world that does not end
 ARMED = 8  # steps that a process dies at when it passes there next
@@ -423,7 +425,7 @@ class World:
     # --- other rules, another release -----------------------------------------------------------------------
 
     def _change(self) -> None:
-        """Let all workers be replaced, one way or the other, before long; who stands still goes on after that."""
+        """Let all workers be replaced, one after the other; who stands still comes back after that."""
         self.changed = True
         if self.traffic.later is not self.traffic.rules:
             self.note("rules changed")
@@ -431,15 +433,20 @@ class World:
             self.note("checkpoints of calls deleted with a change")
             for log in self.broker.logs[next(iter(self.changelogs))]:
                 log.records.clear()
-        for process in [process for process in self.processes if not process.paused]:
-            ends = self.random.choice((process.stop, lambda process=process: self.supersede(process)))
+        for process in self.processes:
             self.at(
-                self.now_s + self.random.uniform(0.0, 1.0),
-                lambda process=process, ends=ends: ends() if process.alive and not process.stopping else None,
+                self.now_s + self.random.uniform(0.0, 1.0), lambda process=process: self._replace(process)
             )
 
+    def _replace(self, process: Process) -> None:
+        """Let a worker stop, or end at once; whoever stands still, before long."""
+        if process.paused:
+            self.at(self.now_s + 0.5, lambda: self._replace(process))
+        elif process.alive and not process.stopping:
+            self.random.choice((process.stop, lambda: self.supersede(process)))()
+
     def supersede(self, process: Process) -> None:
-        """Let a worker end at once, and another one begin."""
+        """Let a worker end at once, so that another one begins."""
         self.trace("superseded", process.number)
         if process.earlier:
             self.note("worker of an earlier release replaced")
