@@ -100,20 +100,20 @@ def test_a_follower_is_believed_in_all_that_was_not_final(drawn, data):
     """Whoever spoke before, and whatever of it arrives late."""
     log, workers = drawn
     board, alone = Shards(workers[0].rules), Shards(workers[0].rules)
-    checkpoint, before, longest_grace_ms = None, [], 0
+    checkpoint, before, longest_grace_ms = (None, 0, 0), [], 0
     for number, life in enumerate(workers):
         payloads, speaks = [], EarlierRelease() if life.earlier else None
         alone, final = Shards(life.rules), board.final()
         stood = [board.shown(shard)[0] for shard in range(life.rules.shards)]
-        if life.from_nothing or checkpoint is None:
-            # nobody tells it how long the grace of those before was, so it must not be shorter
-            longest_grace_ms = max(longest_grace_ms, life.rules.grace_ms)
-            rules = replace(life.rules, grace_ms=longest_grace_ms)
-            begins, stage = 0, CallsStage(PARTITION, rules, since_ms=number + 1, follows=number > 0)
+        data_of, begins, known_grace_ms = (None, 0, 0) if life.from_nothing else checkpoint
+        rules, longest_grace_ms = life.rules, max(longest_grace_ms, life.rules.grace_ms)
+        if longest_grace_ms > known_grace_ms:
+            # what it goes on from does not tell how long the grace of those before was: it must not be shorter
+            rules = replace(rules, grace_ms=longest_grace_ms)
+        if data_of is None:
+            stage = CallsStage(PARTITION, rules, since_ms=number + 1, follows=number > 0)
         else:
-            data_of, begins = checkpoint
-            stage = CallsStage.load(data_of, PARTITION, life.rules, since_ms=number + 1)
-            longest_grace_ms = max(longest_grace_ms, life.rules.grace_ms)
+            stage = CallsStage.load(data_of, PARTITION, rules, since_ms=number + 1)
         for batch in data.draw(strategies.cuts(log[begins : max(begins, life.reads_to)])):
             stage.fold(batch)
             begins += len(batch)
@@ -124,7 +124,7 @@ def test_a_follower_is_believed_in_all_that_was_not_final(drawn, data):
             board.hear(payloads[-1])
             alone.hear(payloads[-1])
             if data.draw(st.booleans()):
-                checkpoint = stage.dump(), begins
+                checkpoint = stage.dump(), begins, longest_grace_ms
             if before and data.draw(st.booleans()):
                 board.hear(before[-1])  # the last words of the one before come late, or once more
         if life is not workers[-1]:
