@@ -76,6 +76,12 @@ class Source(msgspec.Struct, array_like=True, gc=False):
         follows = publication.anew_from is not None and publication.since_ms > self.since_ms
         return publication.version < self.version or (another and not follows)
 
+    def at(self, publication: Publication) -> "Source":
+        """Return what becomes of this by a publication of which no more counts: only time goes on."""
+        if (publication.as_of_ms or 0) < (self.as_of_ms or 0):
+            return self
+        return msgspec.structs.replace(self, as_of_ms=publication.as_of_ms, caught_up=publication.caught_up)
+
 
 class _Histograms:
     """The histograms of each queue since the beginning; one that is the same is the same object."""
@@ -184,7 +190,7 @@ class BoardShard:
         if source is not None and source.knows_better(publication):
             return
         if source is not None and source.has_heard(publication):
-            self._sources[partition] = _at(source, publication)
+            self._sources[partition] = source.at(publication)
             return
         final_before_ms = 0 if source is None else source.final_before_ms
         if publication.queues or publication.anew_from is not None:
@@ -510,13 +516,6 @@ class BoardShard:
         state.tables.into(board._tables, same_bounds=state.bounds_ms == list(rules.fold.histogram_bounds_ms))
         board._restore_open(state.open_intervals, state.interval_ms)
         return board
-
-
-def _at(source: Source, publication: Publication) -> Source:
-    """Take no more than the time of a publication that says nothing new."""
-    if (publication.as_of_ms or 0) < (source.as_of_ms or 0):
-        return source
-    return msgspec.structs.replace(source, as_of_ms=publication.as_of_ms, caught_up=publication.caught_up)
 
 
 class _State(msgspec.Struct, array_like=True, gc=False):

@@ -45,6 +45,11 @@ class Traffic:
     arrivals: list[Arrival]
     gaps: list[tuple[int, int, int]]  # (at_ms, partition, offsets that are used up)
 
+    @property
+    def rules_change(self) -> bool:
+        """Say whether there are other rules on the way."""
+        return self.later is not self.rules
+
 
 def draw(random: Random, partitions: int, shards: int, lives: int) -> Traffic:
     """Draw a world's traffic."""

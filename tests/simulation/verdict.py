@@ -241,7 +241,7 @@ def _stages(world: "World", result: oracle.Result) -> None:
 
 def _counts(world: "World", counts: Mapping[int, int]) -> dict[int, int]:
     """Return, in order, the counts that do not depend on who counted."""
-    ruled = RULED if world.traffic.later is not world.traffic.rules else set()
+    ruled = RULED if world.traffic.rules_change else set()
     return {number: count for number, count in sorted(counts.items()) if number not in ruled}
 
 
@@ -251,7 +251,7 @@ def _by_queue(world: "World", cells: Mapping[Any, Mapping[int, int]]) -> dict[An
 
 def _values(world: "World", values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of an interval that do not depend on who counted."""
-    ruled = RULED_VALUES if world.traffic.later is not world.traffic.rules else set()
+    ruled = RULED_VALUES if world.traffic.rules_change else set()
     return {name: value for name, value in values.items() if name not in ruled}
 
 
@@ -300,7 +300,7 @@ def _board(world: "World", result: oracle.Result) -> None:
             assert totals.get(queue, {}) == found, f"I2: totals of {queue}"
             now = (view.waiting, view.in_progress, view.oldest_waiting_at_ms)
             assert story.now().get(queue, (0, 0, None)) == now, f"I2: what goes on in {queue}"
-            if world.traffic.later is world.traffic.rules:
+            if not world.traffic.rules_change:
                 overdue = oracle.waiting_past_target(result.cells, queue, clock_ms)
                 assert overdue == view.waiting_past_target, f"I2: waiting past target in {queue}"
             for name, span in spans.items():

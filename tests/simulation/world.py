@@ -427,7 +427,7 @@ class World:
     def _change(self) -> None:
         """Let all workers be replaced, one after the other; who stands still comes back after that."""
         self.changed = True
-        if self.traffic.later is not self.traffic.rules:
+        if self.traffic.rules_change:
             self.note("rules changed")
         if self.random.random() < COUNTED_AGAIN:
             self.note("checkpoints of calls deleted with a change")
@@ -565,7 +565,7 @@ class World:
             self.at(at_ms / 1_000 / WALL_RATE, lambda log=logs[partition], count=count: log.skip(count))
         self._end_s = max([arrival.at_ms for arrival in self.traffic.arrivals], default=0) / 1_000 / WALL_RATE
         self._start_missing()
-        if self.traffic.upgraded or self.traffic.later is not self.traffic.rules:
+        if self.traffic.upgraded or self.traffic.rules_change:
             self.at(self.traffic.changes_at_ms / 1_000 / WALL_RATE, self._change)
         bad = self.weather
         if bad.crashes_per_s:
