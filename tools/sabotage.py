@@ -92,8 +92,8 @@ SABOTAGES: Final = (
     Sabotage(
         "who follows another worker says everything anew only at the end of a backlog",
         "stream/core/calls.py",
-        "caught_up and alone if self._was_at_end else caught_up or self._follows",
-        "caught_up and alone if self._was_at_end else caught_up",
+        "self._told or (self._follows and not self._was_at_end)",
+        "self._told or (self._follows and caught_up and not self._was_at_end)",
         (SIMULATION, FOLLOWING, "tests/core/test_calls.py"),
     ),
     Sabotage(
@@ -134,8 +134,8 @@ SABOTAGES: Final = (
     Sabotage(
         "who read less than the one before says nothing of it when that one is silent",
         "stream/core/calls.py",
-        "caught_up and alone if self._was_at_end else caught_up or self._follows",
-        "not self._was_at_end and (caught_up or self._follows)",
+        "self._told or (self._follows and not self._was_at_end)",
+        "self._follows and not self._was_at_end",
         ("tests/core/test_following.py",),
     ),
     Sabotage(

@@ -20,7 +20,7 @@ from stream.core.checkpoint import CheckpointError, Encoded, encode, header, uns
 from stream.core.columns import Ints, column, grown, pack, runs, unpack
 from stream.core.counted import HISTOGRAMS
 from stream.core.counts import Counts, total_of
-from stream.core.place import FIELDS
+from stream.core.place import FIELDS, shard_of
 from stream.core.rules import QUARTER_MS, BoardRules, Clock
 from stream.core.snapshot import HistogramView, PipelineView, QueueView, Snapshot, Status, WindowView
 from stream.core.tables import NEVER, Heard, Rows, Tables, cells_a_minute, counts_of
@@ -32,7 +32,6 @@ from stream.core.wire import (
     Update,
     decode_publication,
     opened,
-    shard_of,
     version_of,
 )
 

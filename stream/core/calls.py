@@ -451,15 +451,15 @@ class CallsStage:
         """Have everything said if this follows somebody who may have counted otherwise, and said more than it knows.
 
         That can be another release, or the same with other rules. What it said was of the log up to its end; so what is
-        said from there on holds, and until then each publication may be the first that holds. At the end of the log
-        everything is said once in any case, for somebody may have spoken unheard; and once more when all others are
-        silent, for one that was thrown out alive may have read on meanwhile.
+        said from there on holds, and until then each publication may be the first that holds. Once more everything is
+        said in any case, when all others are silent: one that was thrown out alive may have read on meanwhile, or have
+        spoken unheard.
         """
         if self._told:
             return False
-        anew = caught_up and alone if self._was_at_end else caught_up or self._follows
-        self._was_at_end = self._was_at_end or caught_up
         self._told = caught_up and alone
+        anew = self._told or (self._follows and not self._was_at_end)
+        self._was_at_end = self._was_at_end or caught_up
         if anew:
             self.again.update(self.book.settle().say_all())
         return anew

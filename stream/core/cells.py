@@ -6,12 +6,14 @@ what an event costs hardly depends on how many queues there are.
 """
 
 from collections import defaultdict
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from stream.core import fields as f
 from stream.core.columns import Ints, column, joined
 from stream.core.counted import Counted
-from stream.core.place import BUCKET_SHIFT, FIELD_BITS, QUEUE_NUMBERS
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, QUEUE_NUMBERS, shard_of
 from stream.core.rules import QueueRule
 
 # What a thousand events write down: more of it does not stay in the processor's cache as a list.
@@ -42,6 +44,7 @@ class Book:
     __slots__ = (
         "_facts",
         "_noted",
+        "_shards",
         "_taken_back",
         "anomalies",
         "applied",
@@ -72,6 +75,7 @@ class Book:
         self._facts: list[int] = []
         self._taken_back: list[int] = []
         self._noted: list[tuple[Ints, Ints]] = []  # the same, from before
+        self._shards: list[int] = []  # of each queue, as far as somebody has asked
         self.offers: dict[
             bytes, int
         ] = {}  # key of a call -> when it was offered: open ones, which may still count there
@@ -92,6 +96,11 @@ class Book:
         ledger = self.ledgers[name] = Ledger(number, name, rule, first_at_ms)
         self.numbered.append(ledger)
         return ledger
+
+    def shards(self, shards: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":
+        """Return the shard of each queue, by number. There are so many shards, always."""
+        self._shards += [shard_of(ledger.name, shards) for ledger in self.numbered[len(self._shards) :]]
+        return np.array(self._shards, np.uint16)
 
     def at(self, ledger: Ledger, at_ms: int) -> int:
         """Return the place of a queue's first field at a moment; the others follow it."""

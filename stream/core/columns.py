@@ -16,7 +16,6 @@ from stream.core.checkpoint import COMPRESSION_LEVEL
 from stream.core.place import BUCKET_SHIFT, IN_BUCKET, LAST
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]  # a column
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # The first place, the steps from each to the next, and the values: a cell's neighbours are near, so steps are small.
 Packed = tuple[int, bytes, bytes]
 
@@ -41,7 +40,7 @@ class Columns:
         return len(self.places)
 
     def at(self, places: Ints) -> Ints:
-        """Return the counts at some places; 0 where there is none."""
+        """Return the counts at some places, which are in order; 0 where there is none."""
         return self._held(*self._find(places))
 
     def put(self, places: Ints, values: Ints) -> Ints:
@@ -66,43 +65,41 @@ class Columns:
         self._set(places, values, found, same)
         return values
 
-    def _find(self, places: Ints) -> tuple[Ints, Bools]:
-        """Return where places are or would be, and whether they are there."""
-        found = self.places.searchsorted(places)
-        if not len(self.places):
-            return found, np.zeros(len(places), bool)
-        return found, self.places.take(found, mode="clip") == places
+    def _find(self, places: Ints) -> tuple[Ints, Ints]:
+        """Return where places, which are in order, are or would be, and which of them (as indexes) are there.
 
-    def _held(self, found: Ints, same: Bools) -> Ints:
-        if not len(self.places):
-            return np.zeros(len(found), np.int64)
-        return np.where(same, self.values.take(found, mode="clip"), 0)
+        Only those up to the last that is held are looked for: most of what comes is newer than that.
+        """
+        held = self.places
+        found = np.full(len(places), len(held))
+        if not len(held) or not len(places):
+            return found, _EMPTY
+        known = int(places.searchsorted(held[-1], side="right"))
+        first = int(held.searchsorted(places[0]))
+        found[:known] = held[first:].searchsorted(places[:known]) + first
+        return found, (held[found[:known]] == places[:known]).nonzero()[0]
 
-    def _set(self, places: Ints, values: Ints, found: Ints, same: Bools) -> None:
-        fresh = ~same & (values != 0)
-        if fresh.any():
-            self._insert(places, values, found, same | fresh, fresh)
-        elif same.any():
-            self.values = self.values.copy()  # somebody may hold them
-            self.values[found[same]] = values[same]
+    def _held(self, found: Ints, same: Ints) -> Ints:
+        values = np.zeros(len(found), np.int64)
+        values[same] = self.values[found[same]]
+        return values
+
+    def _set(self, places: Ints, values: Ints, found: Ints, same: Ints) -> None:
+        """Set counts. What lies before the first of them, which is nearly all, is copied as it is."""
+        fresh = values != 0
+        fresh[same] = False
+        if not len(same) and not fresh.any():
+            return
+        first = int(found[0])
+        tail, counts = self.places[first:], self.values[first:].copy()  # somebody may hold them
+        counts[found[same] - first] = values[same]
         if not values[same].all():  # some have come back to 0
-            kept = self.values != 0
-            self.places, self.values = self.places[kept], self.values[kept]
-
-    def _insert(self, places: Ints, values: Ints, found: Ints, kept: Bools, fresh: Bools) -> None:
-        """Set counts, some of which are new. What lies before all new ones, which is nearly all, is copied as it is."""
-        start = int(fresh.argmax())
-        first = int(found[start])
-        head, stay = self.values[:first].copy(), np.ones(len(self.places) - first, bool)
-        head[found[:start][kept[:start]]] = values[:start][kept[:start]]
-        places, values, found, kept = places[start:], values[start:], found[start:], kept[start:]
-        stay[found[kept & ~fresh[start:]] - first] = False
-        # Two pieces in order, which a stable sort merges.
-        places = np.concatenate((self.places[first:][stay], places[kept]))
-        order = places.argsort(kind="stable")
-        self.places = np.concatenate((self.places[:first], places[order]))
-        values = np.concatenate((self.values[first:][stay], values[kept]))
-        self.values = np.concatenate((head, values[order]))
+            left = counts.nonzero()[0]
+            tail, counts = tail[left], counts[left]
+        if fresh.any():
+            tail, counts = merged(*joined([(tail, counts), (places[fresh], values[fresh])]))
+        self.places = np.concatenate((self.places[:first], tail))
+        self.values = np.concatenate((self.values[:first], counts))
 
     def between(self, first: int, last: int) -> "Columns":
         """Return the counts at the places [first, last)."""

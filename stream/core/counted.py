@@ -19,7 +19,6 @@ from stream.core.columns import (
     grown,
     in_order,
     joined,
-    longest,
     merged,
     pack,
     pack_columns,
@@ -67,49 +66,43 @@ class Counted:
         """
         self.totals = grown(self.totals, queues * FIELDS)
         self.histograms = grown(self.histograms, queues * HISTOGRAMS * (self.bounds + 1))
-        written = [
-            (*_sorted(entries), sign)
-            for entries, sign in ((column(facts), 1), (column(taken_back), -1))
-            if len(entries)
-        ]
-        if not written:
+        written = column(facts)
+        entries = np.concatenate((written, column(taken_back)))
+        if not len(entries):
             return
-        ended = [_waits_of(*facts) for facts in written]
-        undone = self._note_waits(ended)
-        pieces = [_counts(*facts) for facts in written]
-        pieces += [(waits, np.zeros_like(waits)) for waits, _, _ in ended]
-        places, changes = merged(*joined(pieces))
-        begins = firsts(places)
-        places, sums = places[begins], np.add.reduceat(changes, begins)
-        waits = (places & FIELD_MASK == f.LONGEST_WAIT_MS).nonzero()[0]
+        signs = np.ones(len(entries) // 2, np.int64)
+        signs[len(written) // 2 :] = -1
+        ordered = in_order(entries[::2], entries[1::2], signs)
+        waits = _waits_of(*ordered)
+        undone = self._note_waits(waits)
+        places, sums, ended, longest = _with_waits(*_counts(*ordered), *waits)
         np.add.at(self.totals, places & IN_BUCKET, sums)
 
         def changed(held: Ints) -> Ints:
             values = held + sums
             if undone:  # a call was folded again, which is seldom
-                values[waits] = self.waits.longest(places[waits])
+                values[ended] = self.waits.longest(places[ended])
             else:
-                values[waits] = np.maximum(held[waits], longest(*ended[0][:2])[1] + 1)
+                values[ended] = np.maximum(held[ended], longest + 1)
             return values
 
         self._unsaid.append((places, self.cells.change(places, changed)))
-        for facts_of, spans, sign in written:
-            self._observe(facts_of, spans, sign)
+        self._observe(*ordered)
 
-    def _observe(self, facts: Ints, spans: Ints, sign: int) -> None:
+    def _observe(self, facts: Ints, spans: Ints, signs: Ints) -> None:
         """Count spans in the histograms of their kind."""
         histogram = _HISTOGRAM[facts & FIELD_MASK]
         observed = (histogram != _NONE).nonzero()[0]
         rows = (facts[observed] >> FIELD_BITS & QUEUE_MASK) * HISTOGRAMS + histogram[observed]
         bounds = self._bounds_ms.searchsorted(spans[observed])
-        np.add.at(self.histograms, rows * (self.bounds + 1) + bounds, sign)
+        np.add.at(self.histograms, rows * (self.bounds + 1) + bounds, signs[observed])
 
-    def _note_waits(self, ended: list[_Waits]) -> bool:
+    def _note_waits(self, waits: _Waits) -> bool:
         """Note each wait by itself, so that it can be taken back; say whether one was."""
-        for waits in ended:
-            if len(waits[0]):
-                self.waits.add(*waits)
-        return any((signs < 0).any() for _, _, signs in ended)
+        places, _, signs = waits
+        if len(places):
+            self.waits.add(*waits)
+        return bool((signs < 0).any())
 
     def take(self) -> tuple[Ints, Ints]:
         """Return the places that have changed since the last call, in order, with their values, to be sent at once.
@@ -190,22 +183,16 @@ def _none() -> _Waits:
     return column(()), column(()), column(())
 
 
-def _sorted(entries: Ints) -> tuple[Ints, Ints]:
-    """Return facts in order of their places, and their spans."""
-    facts, spans = in_order(entries[::2], entries[1::2])
-    return facts, spans
-
-
-def _waits_of(facts: Ints, spans: Ints, sign: int) -> _Waits:
+def _waits_of(facts: Ints, spans: Ints, signs: Ints) -> _Waits:
     """Return the waits among facts, by the place of the longest of them; facts in order give places in order."""
     waits = _ENDS_WAIT[facts & FIELD_MASK].nonzero()[0]
-    return facts[waits] & ~FIELD_MASK | f.LONGEST_WAIT_MS, spans[waits], np.full(len(waits), sign)
+    return facts[waits] & ~FIELD_MASK | f.LONGEST_WAIT_MS, spans[waits], signs[waits]
 
 
-def _counts(facts: Ints, spans: Ints, sign: int) -> tuple[Ints, Ints]:
+def _counts(facts: Ints, spans: Ints, signs: Ints) -> tuple[Ints, Ints]:
     """Return the places of facts in order and of their spans, in order and different, and the changes there."""
     begins = firsts(facts)
-    many, spans = np.diff(begins, append=len(facts)), np.add.reduceat(spans, begins)
+    many, spans = np.add.reduceat(signs, begins), np.add.reduceat(spans * signs, begins)
     facts = facts[begins]
     numbers = _NUMBERS[facts & FIELD_MASK]
     measured = (numbers > 1).nonzero()[0]
@@ -213,4 +200,24 @@ def _counts(facts: Ints, spans: Ints, sign: int) -> tuple[Ints, Ints]:
     places, changes = facts.repeat(numbers), many.repeat(numbers)
     places[behind] += 1
     changes[behind] = spans[measured]
-    return places, sign * changes
+    return places, changes
+
+
+def _with_waits(
+    places: Ints, changes: Ints, ended: Ints, lengths: Ints, _: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
+    """Put the places of longest waits among the others, changed by 0.
+
+    Returns the places and changes, which of them are of longest waits, and the longest of the lengths there.
+    """
+    if not len(ended):
+        return places, changes, ended, lengths
+    begins = firsts(ended)
+    ended, longest = ended[begins], np.maximum.reduceat(lengths, begins)
+    before = places.searchsorted(ended)
+    return (
+        np.insert(places, before, ended),
+        np.insert(changes, before, 0),
+        before + np.arange(len(before)),
+        longest,
+    )

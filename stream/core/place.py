@@ -7,6 +7,7 @@ buckets is one slice. Queues are numbered by whoever holds the counts, in the or
 without the bucket is the place of a field in a queue's sums.
 """
 
+import zlib
 from typing import Final
 
 FIELD_BITS: Final = 6
@@ -23,3 +24,8 @@ LAST: Final = (1 << 63) - 1
 def beginning(bucket: int) -> int:
     """Return the first place of a bucket; of one that never comes, the last place that there is."""
     return min(bucket << BUCKET_SHIFT, LAST)
+
+
+def shard_of(queue: str, shards: int) -> int:
+    """Return the shard of a queue: stable over processes, releases and machines."""
+    return zlib.crc32(queue.encode("utf-8", "surrogatepass")) % shards

@@ -8,7 +8,8 @@ The longest wait is a maximum, which no difference corrects, so it is held besid
 Here as in publications it is one more than it is, 0 where there is none.
 """
 
-from collections.abc import Container, Iterable
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -69,45 +70,60 @@ class Heard(NamedTuple):
 class Part:
     """What one source partition has said."""
 
-    __slots__ = ("cells", "histograms", "oldest_waiting_at_ms", "totals")
+    __slots__ = ("cells", "heard", "histograms", "numbers", "oldest_waiting_at_ms", "totals")
 
     def __init__(self) -> None:
         self.cells = Columns()  # those that can still change
+        self.heard: Heard | None = None  # the last time
+        self.numbers = column(())  # of its queues
         self.totals = column(())  # FIELDS for each queue
         self.histograms = column(())  # a row for each queue
         self.oldest_waiting_at_ms = column(())  # for each queue; 0 when nobody waits
 
 
 class Minute:
-    """The sums of the cells of one minute. What comes is put in order when somebody looks."""
+    """The sums of the cells of one minute. What comes is put in order when somebody looks.
+
+    Nearly all minutes are at rest: those are held as bytes, a fifth of the memory, until somebody looks at their cells.
+    """
 
     __slots__ = ("_by_queue", "_cells", "_new", "_packed")
 
     def __init__(self, packed: bytes | None = None) -> None:
         """Hold what was packed."""
-        self._cells = Columns() if packed is None else unpacked(packed)
+        self._cells: Columns | None = Columns() if packed is None else unpacked(packed)
         self._new: list[tuple[Ints, Ints]] = []
         self._by_queue: Columns | None = None
         self._packed = packed
 
     def add(self, places: Ints, changes: Ints) -> None:
         """Add changes."""
+        self._unpack()
         self._new.append((places, changes))
         self._by_queue = self._packed = None
         if len(self._new) > _ORDER_FROM:
             self.cells()
 
-    def cells(self) -> Columns:
-        """Return the sums cell by cell."""
-        if self._new:
-            self._cells.add(*summed(*joined(self._new)))
-            self._new.clear()
+    def _unpack(self) -> Columns:
+        if self._cells is None:
+            assert self._packed is not None  # noqa: S101 - one of both is there
+            self._cells = unpacked(self._packed)
         return self._cells
 
+    def cells(self) -> Columns:
+        """Return the sums cell by cell."""
+        cells = self._unpack()
+        if self._new:
+            cells.add(*summed(*joined(self._new)))
+            self._new.clear()
+        return cells
+
     def pack(self) -> bytes:
-        """Return the sums as bytes, compressed: nearly all minutes are at rest, and are packed once."""
+        """Return the sums as bytes, compressed. If they are the same as the last time, they are held as such alone."""
         if self._packed is None:
             self._packed = compressed(self.cells())
+        else:
+            self._cells = None
         return self._packed
 
     def by_queue(self) -> Columns:
@@ -142,15 +158,57 @@ class Quarter:
 
 
 class Longest:
-    """Longest waits by place, without the field; what they were of parts that are final; by quarter hour, both too."""
+    """Longest waits: by place, without the field, and by quarter hour.
 
-    __slots__ = ("cells", "final", "final_quarters", "quarters")
+    Those by place lie by quarter hour too, so that what changes has only its neighbours to be put among.
+    """
 
-    def __init__(self) -> None:
-        self.cells = Columns()
-        self.final = Columns()
-        self.quarters: dict[int, Columns] = {}  # by queue
-        self.final_quarters: dict[int, Columns] = {}
+    __slots__ = ("_per_quarter", "cells", "quarters")
+
+    def __init__(self, per_quarter: int) -> None:
+        self._per_quarter = per_quarter
+        self.cells: defaultdict[int, Columns] = defaultdict(Columns)
+        self.quarters: defaultdict[int, Columns] = defaultdict(Columns)  # by queue
+
+    def raise_to(self, places: Ints, values: Ints) -> None:
+        """Set those that are shorter."""
+        for number, from_, to in _pieces(places, self._per_quarter):
+            self.cells[number].raise_to(places[from_:to], values[from_:to])
+            self.quarters[number].raise_to(*longest(places[from_:to] & IN_BUCKET, values[from_:to]))
+
+    def at(self, places: Ints) -> Ints:
+        """Return those at some places; 0 where there is none."""
+        pieces = _pieces(places, self._per_quarter)
+        return np.concatenate(
+            [self.cells.get(number, Columns()).at(places[from_:to]) for number, from_, to in pieces]
+        )
+
+    def of_queues(self, start: int, end: int) -> Columns:
+        """Return by queue the longest of the buckets [start, end)."""
+        first, last = start << BUCKET_SHIFT, end << BUCKET_SHIFT
+        numbers = range(start // self._per_quarter, -(-end // self._per_quarter))
+        cells = _joined(
+            [self.cells[number].between(first, last) for number in numbers if number in self.cells]
+        )
+        return Columns(*longest(cells.places & IN_BUCKET, cells.values))
+
+    def all_cells(self) -> Columns:
+        """Return those of all places."""
+        return _joined([self.cells[number] for number in sorted(self.cells)])
+
+    def restore(self, cells: Columns, quarters: Mapping[int, Columns]) -> None:
+        """Hold these, in place of nothing."""
+        for number, from_, to in _pieces(cells.places, self._per_quarter):
+            self.cells[number] = Columns(cells.places[from_:to], cells.values[from_:to])
+        self.quarters.update(quarters)
+
+    def forget_before(self, place: int) -> None:
+        """Let go of what lies before a place; not of quarter hours."""
+        number = (place >> BUCKET_SHIFT) // self._per_quarter
+        for old in [known for known in self.cells if known < number]:
+            del self.cells[old]
+        if number in self.cells:
+            self.cells[number].cut_before(place)
 
 
 class Rows:
@@ -202,14 +260,15 @@ class Tables:
         self.first_at_ms: list[int] = []
         self.versions = column(())  # of each queue; grows with every change
         self.parts: dict[int, Part] = {}
+        self.per_minute = cells_a_minute(bucket_ms)
+        self._per_quarter = max(1, QUARTER_MS // bucket_ms)
         self.minutes: dict[int, Minute] = {}
         self.quarters: dict[int, Quarter] = {}
-        self.longest = Longest()
+        self.longest = Longest(self._per_quarter)
+        self.final_longest = Longest(self._per_quarter)  # the same, of what is final on its partition
         self.kept_from = 0  # cells of buckets before this have gone into their quarter only
         self.changed_from = NEVER  # the first bucket that has changed since somebody reset this
         self.width = HISTOGRAMS * (bounds + 1)  # of a queue's histograms
-        self.per_minute = cells_a_minute(bucket_ms)
-        self._per_quarter = max(1, QUARTER_MS // bucket_ms)
         self._longest_minutes: dict[int, Columns] = {}  # by queue, made when needed
 
     def number(self, name: str, first_at_ms: int) -> int:
@@ -237,10 +296,10 @@ class Tables:
         ``final_before``: buckets before this were final on that partition already, and are in the sums.
         Returns the buckets and the queues' numbers of what was taken, side by side.
         """
-        numbers = self._numbers_of(heard)
         part = self.parts.get(partition)
         if part is None:
             part = self.parts[partition] = Part()
+        numbers = self._numbers_of(heard, part)
         places, values = in_order(_numbered(update.places, numbers), update.values)
         if update.anew_from is not None:
             part.totals, part.histograms, part.oldest_waiting_at_ms = column(()), column(()), column(())
@@ -255,16 +314,15 @@ class Tables:
         self._follow(places, part.cells.put(places, values), values)
         return places >> BUCKET_SHIFT, places >> FIELD_BITS & QUEUE_MASK
 
-    def _numbers_of(self, heard: Heard) -> Ints:
-        numbers = []
-        for name, at_ms in zip(heard.queues, heard.first_at_ms, strict=True):
-            number = self.numbers.get(name)
-            if number is None:
-                number = self.number(name, at_ms)
-            elif at_ms < self.first_at_ms[number]:
-                self.first_at_ms[number] = at_ms
-            numbers.append(number)
-        return column(numbers)
+    def _numbers_of(self, heard: Heard, part: Part) -> Ints:
+        """Return the numbers of queues, the same as the last time if those were; new ones get theirs."""
+        known = part.heard
+        if known is None or (heard.queues, heard.first_at_ms) != (known.queues, known.first_at_ms):
+            queues = list(zip(heard.queues, heard.first_at_ms, strict=True))
+            part.heard, part.numbers = heard, column(self.number(*queue) for queue in queues)
+            for number, (_, at_ms) in zip(part.numbers.tolist(), queues, strict=True):
+                self.first_at_ms[number] = min(self.first_at_ms[number], at_ms)
+        return part.numbers
 
     def _replace_rows(self, part: Part, numbers: Ints, oldest_ms: list[int | None], update: Update) -> None:
         """Take what is said of whole queues."""
@@ -303,12 +361,10 @@ class Tables:
 
     def _follow_longest(self, places: Ints, before: Ints, values: Ints) -> None:
         """Follow longest waits of a partition; those that grow are compared with what was longest so far."""
-        for number in {bucket // self.per_minute for bucket in np.unique(places >> BUCKET_SHIFT).tolist()}:
+        for number, _, _ in _pieces(places, self.per_minute):
             self._longest_minutes.pop(number, None)
         grows = values > before
-        table = self.longest
-        table.cells.raise_to(places[grows], values[grows])
-        self._raise_quarters(table.quarters, places[grows], values[grows])
+        self.longest.raise_to(places[grows], values[grows])
         if not grows.all():
             self._shorten(places[~grows])
 
@@ -318,18 +374,18 @@ class Tables:
         What is not final is in the parts, what is final is noted by cell and by quarter: so nothing depends on how long
         cells are kept, which is up to the clock.
         """
-        table = self.longest
-        table.cells.put(places, np.maximum(table.final.at(places), self._longest_of_parts(places)))
+        left = np.maximum(self.final_longest.at(places), self._longest_of_parts(places))
         for number, from_, to in _pieces(places, self._per_quarter):
+            self.longest.cells[number].put(places[from_:to], left[from_:to])
             queues = np.unique(places[from_:to] & IN_BUCKET)
-            left = table.final_quarters.get(number, Columns()).at(queues)
+            most = self.final_longest.quarters.get(number, Columns()).at(queues)
             first = number * self._per_quarter << BUCKET_SHIFT
             for part in self.parts.values():
                 held = part.cells.between(first, first + (self._per_quarter << BUCKET_SHIFT))
                 waits = held.places & FIELD_MASK == _LONGEST
                 by_queue = Columns(*longest(held.places[waits] - _LONGEST & IN_BUCKET, held.values[waits]))
-                left = np.maximum(left, by_queue.at(queues))
-            table.quarters.setdefault(number, Columns()).put(queues, left)
+                most = np.maximum(most, by_queue.at(queues))
+            self.longest.quarters[number].put(queues, most)
 
     def _longest_of_parts(self, places: Ints) -> Ints:
         waits = [part.cells.at(places + _LONGEST) for part in self.parts.values()]
@@ -343,15 +399,7 @@ class Tables:
             return
         cut = part.cells.cut_before(beginning(final_before))
         waits = cut.places & FIELD_MASK == _LONGEST
-        places, values = cut.places[waits] - _LONGEST, cut.values[waits]
-        self.longest.final.raise_to(places, values)
-        self._raise_quarters(self.longest.final_quarters, places, values)
-
-    def _raise_quarters(self, quarters: dict[int, Columns], places: Ints, values: Ints) -> None:
-        """Let the longest waits of quarter hours follow those of cells."""
-        for number, from_, to in _pieces(places, self._per_quarter):
-            quarter = quarters.setdefault(number, Columns())
-            quarter.raise_to(*longest(places[from_:to] & IN_BUCKET, values[from_:to]))
+        self.final_longest.raise_to(cut.places[waits] - _LONGEST, cut.values[waits])
 
     def forget_before(self, bucket: int, quarter: int, keep: set[int]) -> None:
         """Drop the minutes that lie before a bucket, and old quarters but those in ``keep``."""
@@ -361,9 +409,9 @@ class Tables:
             del self.minutes[number]
         for number in [old for old in self._longest_minutes if old < minute]:
             del self._longest_minutes[number]
-        for table in (self.longest.cells, self.longest.final):
-            table.cut_before(minute * self.per_minute << BUCKET_SHIFT)
-        for quarters in (self.quarters, self.longest.quarters, self.longest.final_quarters):
+        for table in (self.longest, self.final_longest):
+            table.forget_before(minute * self.per_minute << BUCKET_SHIFT)
+        for quarters in (self.quarters, self.longest.quarters, self.final_longest.quarters):
             for number in [old for old in quarters if old < quarter and old not in keep]:
                 del quarters[number]
 
@@ -401,8 +449,7 @@ class Tables:
         if start >= end:
             return
         first, last = start << BUCKET_SHIFT, end << BUCKET_SHIFT
-        waits = self.longest.cells.between(first, last)
-        yield Columns(), Columns(*longest(waits.places & IN_BUCKET, waits.values))
+        yield Columns(), self.longest.of_queues(start, end)
         for number in range(start // self.per_minute, -(-end // self.per_minute)):
             if number in self.minutes:
                 cells = self.minutes[number].cells().between(first, last)
@@ -411,10 +458,8 @@ class Tables:
     def _longest_minute(self, number: int) -> Columns:
         waits = self._longest_minutes.get(number)
         if waits is None:
-            first = number * self.per_minute << BUCKET_SHIFT
-            cells = self.longest.cells.between(first, first + (self.per_minute << BUCKET_SHIFT))
-            waits = Columns(*longest(cells.places & IN_BUCKET, cells.values))
-            self._longest_minutes[number] = waits
+            first = number * self.per_minute
+            waits = self._longest_minutes[number] = self.longest.of_queues(first, first + self.per_minute)
         return waits
 
     def overdue_after(self, bucket: int) -> list[int]:
@@ -454,6 +499,11 @@ class Tables:
             known = said.nonzero()[0]
             oldest[known] = np.minimum(oldest[known], said[known] - 1)
         return [None if at_ms == NEVER else at_ms for at_ms in oldest.tolist()]
+
+
+def _joined(pieces: list[Columns]) -> Columns:
+    """Put columns that follow each other one behind the other."""
+    return Columns(*joined([(piece.places, piece.values) for piece in pieces])) if pieces else Columns()
 
 
 def _numbered(places: Ints, numbers: Ints) -> Ints:

@@ -32,17 +32,17 @@ class TablesState(msgspec.Struct, array_like=True, gc=False):
     @classmethod
     def of(cls, tables: Tables) -> "TablesState":
         """Describe tables, everything in a fixed order."""
-        longest = tables.longest
+        longest, final_longest = tables.longest, tables.final_longest
         return cls(
             tables.names,
             tables.first_at_ms,
             {partition: _part(part, tables) for partition, part in sorted(tables.parts.items())},
             {number: minute.pack() for number, minute in sorted(tables.minutes.items())},
             _packed({number: quarter.counts() for number, quarter in tables.quarters.items()}),
-            longest.cells.pack(),
-            longest.final.pack(),
+            longest.all_cells().pack(),
+            final_longest.all_cells().pack(),
             _packed(longest.quarters),
-            _packed(longest.final_quarters),
+            _packed(final_longest.quarters),
         )
 
     def into(self, tables: Tables, *, same_bounds: bool) -> None:
@@ -62,10 +62,8 @@ class TablesState(msgspec.Struct, array_like=True, gc=False):
         tables.quarters.update(
             {number: Quarter(counts) for number, counts in _unpacked(self.quarters).items()}
         )
-        longest = tables.longest
-        longest.cells, longest.final = _columns(self.longest), _columns(self.final_longest)
-        longest.quarters.update(_unpacked(self.longest_quarters))
-        longest.final_quarters.update(_unpacked(self.final_longest_quarters))
+        tables.longest.restore(_columns(self.longest), _unpacked(self.longest_quarters))
+        tables.final_longest.restore(_columns(self.final_longest), _unpacked(self.final_longest_quarters))
 
 
 def _give_numbers(state: TablesState, tables: Tables) -> None:

@@ -12,7 +12,6 @@ of which the speaker holds all. Of what those before say at the same offset, and
 only that they live is heard from then on.
 """
 
-import zlib
 from typing import Final, NamedTuple
 
 import msgspec
@@ -112,13 +111,11 @@ class Sayings:
         told[self._queues] = True
         told[list(again)] = True
         self._waiting = book.waiting_by_queue() if told.any() else []
-        self._numbers: list[list[int]] = [[] for _ in range(shards)]
-        of_shard = np.zeros(len(told), np.uint16)  # of each queue that is told of
-        self._index = np.zeros(len(told), np.int64)  # among those of its shard
-        for number in told.nonzero()[0].tolist():
-            shard = shard_of(book.numbered[number].name, shards)
-            of_shard[number], self._index[number] = shard, len(self._numbers[shard])
-            self._numbers[shard].append(number)
+        of_shard = book.shards(shards)
+        self._numbers = [(told & (of_shard == shard)).nonzero()[0] for shard in range(shards)]
+        self._index = np.zeros(len(told), np.int64)  # of each queue among those of its shard
+        for numbers in self._numbers:
+            self._index[numbers] = np.arange(len(numbers))
         # The places of each shard, one shard behind the other.
         shards_of = of_shard[self._queues]
         self._mine = np.split(
@@ -128,9 +125,10 @@ class Sayings:
     def to(self, shard: int, head: Publication) -> bytes:
         """Return the publication of a shard, which begins like ``head``."""
         told = self._numbers[shard]
-        if not told:
+        if not len(told):
             return encode_publication(head)
-        ledgers = [self._book.numbered[number] for number in told]
+        numbers = told.tolist()
+        ledgers = [self._book.numbered[number] for number in numbers]
         mine = self._mine[shard]
         cells = (self._places[mine] & ~(QUEUE_MASK << FIELD_BITS)) | self._index[
             self._queues[mine]
@@ -141,7 +139,7 @@ class Sayings:
             head,
             queues=[ledger.name for ledger in ledgers],
             first_at_ms=[ledger.first_at_ms for ledger in ledgers],
-            oldest_waiting_at_ms=[self._waiting[number][1] for number in told],
+            oldest_waiting_at_ms=[self._waiting[number][1] for number in numbers],
             totals=pack_columns(held, totals[held]),
             histograms=pack(
                 self._counted.histograms.reshape(-1, HISTOGRAMS * (self._counted.bounds + 1))[told].ravel()
@@ -149,8 +147,3 @@ class Sayings:
             cells=pack_columns(cells, self._values[mine]),
         )
         return encode_publication(head)
-
-
-def shard_of(queue: str, shards: int) -> int:
-    """Return the shard of a queue: stable over processes, releases and machines."""
-    return zlib.crc32(queue.encode("utf-8", "surrogatepass")) % shards

@@ -28,7 +28,7 @@ StageT = TypeVar("StageT", bound=Stage)
 
 # While a backlog is read (stream.core.snapshot.is_behind) nobody sees the present anyway, and what changes within two
 # seconds is said once in place of four times.
-BACKLOG_PUBLISH_INTERVAL_S: Final = 2.0
+BACKLOG_PUBLISH_INTERVAL_S: Final = 3.0
 
 
 @dataclass(slots=True, eq=False)

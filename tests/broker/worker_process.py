@@ -11,8 +11,8 @@ from typing import Any
 
 from stream.clock import monotonic_s
 from stream.core import fields as f
+from stream.core.place import shard_of
 from stream.core.rules import BoardRules, FoldRules
-from stream.core.wire import shard_of
 from stream.engine import Engine, EngineSettings, TopicNames, run_worker
 from stream.export import serve
 

@@ -40,9 +40,9 @@ def in_fields(counts: Mapping[int, int]) -> dict[int, int]:
     return spread
 
 
-def folded(*lines: str, rules: FoldRules = RULES) -> CallsStage:
+def folded(*lines: str, rules: FoldRules = RULES, follows: bool = False) -> CallsStage:
     """Fold a log in words into a new stage."""
-    stage = CallsStage(0, rules)
+    stage = CallsStage(0, rules, follows=follows)
     stage.fold(log_of(*lines))
     return stage
 

@@ -22,8 +22,9 @@ from stream.core.board import (
 from stream.core.calls import CallsStage
 from stream.core.checkpoint import CheckpointError
 from stream.core.opening import parse_opening
+from stream.core.place import shard_of
 from stream.core.rules import Clock, FoldRules, QueuePolicy, QueueRule
-from stream.core.wire import PUBLICATION_VERSION, shard_of
+from stream.core.wire import PUBLICATION_VERSION
 from tests.core.publications import HALF_HOUR_MS, NOON_MS, Reader, board_rules, said, snapshot, update
 from tests.oracle import Rec, log_of
 

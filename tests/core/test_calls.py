@@ -8,8 +8,9 @@ from stream.core import facts
 from stream.core import fields as f
 from stream.core.calls import CallsStage, SetAside
 from stream.core.columns import column
+from stream.core.place import shard_of
 from stream.core.rules import FoldRules, QueueRule
-from stream.core.wire import PUBLICATION_VERSION, Publication, decode_publication, opened, shard_of
+from stream.core.wire import PUBLICATION_VERSION, Publication, decode_publication, opened
 from tests.core.named import RULES, anomalies, cells, folded, named, outcomes, totals
 from tests.core.publications import told
 from tests.oracle import Rec, log_of
@@ -25,9 +26,9 @@ def event(at_ms, *, queue="a", offset=0, **more):
     )
 
 
-def published(stage, as_of_ms=None, *, caught_up=False):
+def published(stage, as_of_ms=None, *, caught_up=False, alone=False):
     """Publish, and read what was published."""
-    return [decode_publication(data) for data in stage.publish(as_of_ms, caught_up=caught_up)]
+    return [decode_publication(data) for data in stage.publish(as_of_ms, caught_up=caught_up, alone=alone)]
 
 
 def shown(publication):
@@ -388,13 +389,14 @@ def test_what_has_not_changed_is_not_published_again():
     assert totals_of.at(column((f.QUEUED, facts.ANSWERED_IN_TIME))).tolist() == [2, 1]
 
 
-def test_a_new_stage_says_everything_anew_once_it_is_at_the_end_of_the_log():
-    """Whoever was there before it may have said more, and otherwise; in a backlog only what has changed is said."""
-    stage, ends = folded("0 queued a call=x"), (False, False, True, True)
-    first, second, third, fourth = (published(stage, caught_up=at_end)[0] for at_end in ends)
+def test_a_stage_that_follows_nobody_says_everything_anew_when_nobody_else_can_speak():
+    """Somebody may have spoken unheard when it began; until then only what has changed is said."""
+    stage, moments = folded("0 queued a call=x"), ((False, True), (True, False), (True, True), (True, True))
+    heard = [published(stage, caught_up=at_end, alone=alone)[0] for at_end, alone in moments]
 
-    assert [one.anew_from for one in (first, second, third, fourth)] == [None, None, 0, None]
-    assert (shown(third), second.queues, fourth.queues) == (shown(first), [], [])
+    assert [one.anew_from for one in heard] == [None, None, 0, None]
+    assert [one.queues for one in heard] == [["a"], [], ["a"], []]
+    assert shown(heard[2]) == shown(heard[0]) != {}
 
 
 def test_a_restored_stage_says_everything_anew_until_it_is_at_the_end_of_the_log():

@@ -224,7 +224,7 @@ def test_what_the_release_before_said_beyond_its_checkpoint_is_not_counted_twice
     rules = board_rules(fold=RULES)
     board, expected = BoardShard(0, rules), BoardShard(0, rules)
     heard = [PUBLICATION_3, BEYOND_3]
-    stage = folded(*LINES) if data is None else CallsStage.load(data, 0, RULES)
+    stage = folded(*LINES, follows=True) if data is None else CallsStage.load(data, 0, RULES)
     if data is None:
         stage.publish(13_000, caught_up=False)
     for line in MORE:

@@ -14,7 +14,7 @@ from stream.core import fields as f
 from stream.core.cells import Book
 from stream.core.columns import column, pack
 from stream.core.counted import HISTOGRAMS
-from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELDS, QUEUE_MASK
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELDS, QUEUE_MASK, shard_of
 from stream.core.rules import QueueRule
 from stream.core.wire import (
     PUBLICATION_VERSION,
@@ -23,7 +23,6 @@ from stream.core.wire import (
     decode_publication,
     encode_publication,
     opened,
-    shard_of,
     version_of,
 )
 from tests.core.named import in_fields

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from stream.core import fields as f
 from stream.core.board import MAGIC as BOARD_MAGIC
 from stream.core.calls import MAGIC as CALLS_MAGIC
-from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, QUEUE_MASK
+from stream.core.place import BUCKET_SHIFT, FIELD_BITS, FIELD_MASK, QUEUE_MASK, shard_of
 from stream.core.slots import LogRecord, assess
-from stream.core.wire import shard_of
 from stream.engine.board_agent import BoardShell
 from stream.engine.calls_agent import CallsShell
 from stream.engine.checkpoints import CheckpointTable
