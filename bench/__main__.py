@@ -75,8 +75,8 @@ QUESTIONS = {
     "o": "back at the end of the log after the broker stood still",
     "p": "where the worker's time goes, and what it costs to count nothing (not part of the default)",
 }
-# Several answers of every kind with 10 queues; and progress is known every two seconds, so a shorter turn would have a
-# good part of its neighbours in it.
+# Several answers of every kind with 10 queues; and progress is known every three seconds, so a shorter turn would have
+# a good part of its neighbours in it.
 SHORT_TURN_S = 4 * BACKLOG_PUBLISH_INTERVAL_S
 SAVING_TURN_S = EngineSettings().checkpoint_interval_s  # one checkpoint of each partition
 # With 1,000 queues: a text takes a fifth of a second at least, and holds for longer than a turn (METRICS_REST_BEHIND);

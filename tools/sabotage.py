@@ -474,8 +474,8 @@ SABOTAGES: Final = (
     Sabotage(
         "a wait that was taken back stays the longest",
         "stream/core/counted.py",
-        "                values[waits] = self.waits.longest(places[waits])\n",
-        "                values[waits] = held[waits]\n",
+        "                values[ended] = self.waits.longest(places[ended])\n",
+        "                values[ended] = held[ended]\n",
         (SIMULATION, "tests/core/test_counted.py"),
     ),
     Sabotage(

@@ -98,7 +98,7 @@ class Book:
         return ledger
 
     def shards(self, shards: int) -> "np.ndarray[Any, np.dtype[np.uint16]]":
-        """Return the shard of each queue, by number. There are so many shards, always."""
+        """Return the shard of each queue, by number. ``shards``: how many there are, the same at every call."""
         self._shards += [shard_of(ledger.name, shards) for ledger in self.numbered[len(self._shards) :]]
         return np.array(self._shards, np.uint16)
 

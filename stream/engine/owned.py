@@ -26,8 +26,8 @@ class Stage(Protocol):
 
 StageT = TypeVar("StageT", bound=Stage)
 
-# While a backlog is read (stream.core.snapshot.is_behind) nobody sees the present anyway, and what changes within two
-# seconds is said once in place of four times.
+# While a backlog is read (stream.core.snapshot.is_behind) nobody sees the present anyway, and what changes within three
+# seconds is said once in place of six times: with many queues a publication of all of them has a price of its own.
 BACKLOG_PUBLISH_INTERVAL_S: Final = 3.0
 
 

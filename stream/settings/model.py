@@ -305,7 +305,7 @@ class Worker(Section):
         "publish_interval",
         limits.PUBLISH_INTERVAL_MS_MIN,
         limits.PUBLISH_INTERVAL_MS_MAX,
-        "How often changed values go from the calls to the board; while a backlog is read, every 2 s at most.",
+        "How often changed values go from the calls to the board; while a backlog is read, every 3 s at most.",
     )
     checkpoint_interval_ms: Span = _span(
         5 * limits.SECOND_MS,

@@ -202,6 +202,8 @@ def test_a_queue_was_first_heard_of_at_the_earliest_of_what_partitions_say():
         tell(tables, {"a": {}}, partition=partition, first_at_ms=at_ms)
 
     assert tables.first_at_ms == [800]
+    tell(tables, {"a": {}}, partition=2, first_at_ms=700)
+    assert tables.first_at_ms == [700], "the same queues as the last time, one of them earlier"
 
 
 def test_the_version_of_a_queue_grows_when_something_is_said_of_it():
@@ -732,6 +734,7 @@ MOVES = st.lists(
         st.tuples(st.just("settle"), PARTITIONS, BUCKETS),
         st.tuples(st.just("forget"), st.integers(0, QUARTER + MINUTE)),
         st.tuples(st.just("move")),
+        st.tuples(st.just("save")),
         st.tuples(st.just("look"), BUCKETS, st.integers(0, LAST)),
     ),
     max_size=25,
@@ -801,6 +804,17 @@ class Plain:
         ("look", 0, 1),
     ]
 )
+@example(
+    [
+        ("tell", 0, {"a": {3: {f.QUEUED: 1}}}, None),
+        ("save",),
+        ("save",),
+        ("look", 3, 4),
+        ("save",),
+        ("tell", 0, {"a": {4: {f.QUEUED: 2}}}, None),
+        ("look", 3, 5),
+    ]
+)
 def test_any_moves_equal_a_plain_recomputation(moves):
     """However values change and become final, and whatever is let go of, any range is the sum of its cells."""
     tables, plain = new_tables(), Plain()
@@ -818,6 +832,8 @@ def test_any_moves_equal_a_plain_recomputation(moves):
             tables.forget_before(plain.kept_from, 0, set())
         elif what == "move":
             tables = moved(tables)
+        elif what == "save":
+            TablesState.of(tables)  # minutes that have not changed since the last time are bytes from now on
         else:
             start, end = plain.known(*rest)
             rows = tables.sum(start, end).reshape(-1, FIELDS)
