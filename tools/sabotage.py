@@ -479,6 +479,27 @@ SABOTAGES: Final = (
         (SIMULATION, "tests/core/test_counted.py"),
     ),
     Sabotage(
+        "queues that begin later are said to the shards of the first ones",
+        "stream/core/cells.py",
+        "self.numbered[len(self._shards) :]",
+        "self.numbered[: len(self.numbered) - len(self._shards)]",
+        ("tests/core/test_wire.py",),
+    ),
+    Sabotage(
+        "the longest wait of a window forgets a quarter hour that has begun",
+        "stream/core/tables.py",
+        "numbers = range(start // self._per_quarter, -(-end // self._per_quarter))",
+        "numbers = range(start // self._per_quarter, end // self._per_quarter)",
+        ("tests/core/test_tables.py", "tests/core/test_board.py"),
+    ),
+    Sabotage(
+        "a queue that was heard of earlier keeps its place among those beyond the limit",
+        "stream/core/tables.py",
+        "(heard.queues, heard.first_at_ms) != (known.queues, known.first_at_ms)",
+        "heard.queues != known.queues",
+        ("tests/core/test_tables.py",),
+    ),
+    Sabotage(
         "a checkpoint forgets what is written down and not added up",
         "stream/core/calls_state.py",
         "book, counted = stage.book, stage.book.settle()",

@@ -84,7 +84,7 @@ class Part:
 class Minute:
     """The sums of the cells of one minute. What comes is put in order when somebody looks.
 
-    Nearly all minutes are at rest: those are held as bytes, a fifth of the memory, until somebody looks at their cells.
+    Nearly all minutes are at rest: those are held as bytes, an eighth of the memory, until somebody looks into them.
     """
 
     __slots__ = ("_by_queue", "_cells", "_new", "_packed")

@@ -364,6 +364,19 @@ def histograms_of(publication):
     return dict(zip(publication.queues, rows, strict=True))
 
 
+def test_a_queue_that_begins_later_is_said_to_its_own_shard():
+    """Shards of queues that were said before are known; those of new ones follow."""
+    book = new_book()
+    for name in ("sales", "support", "unrouted", "__other__"):  # shards 0, 1, 2, 1
+        ledger = book.open(name, RULE, 0)
+        book.add(book.at(ledger, 0) + f.QUEUED)
+        heard = publications(book, shards=4)
+
+        assert [part.queues for part in heard] == [
+            [name] if shard == shard_of(name, 4) else [] for shard in range(4)
+        ]
+
+
 def test_the_shard_of_a_queue_is_the_same_for_ever():
     """Where a queue's state lies was decided by the release before; these numbers may never change."""
     assert shard_of("123456789", 1 << 32) == 0xCBF43926  # the check value that every CRC-32 is published with
