@@ -88,17 +88,19 @@ class Columns:
         """Set counts. What lies before the first of them, which is nearly all, is copied as it is."""
         fresh = values != 0
         fresh[same] = False
-        if not len(same) and not fresh.any():
+        grows, shrinks = fresh.any(), not values[same].all()
+        if not len(same) and not grows:
             return
         first = int(found[0])
         tail, counts = self.places[first:], self.values[first:].copy()  # somebody may hold them
         counts[found[same] - first] = values[same]
-        if not values[same].all():  # some have come back to 0
+        if shrinks:  # some have come back to 0
             left = counts.nonzero()[0]
             tail, counts = tail[left], counts[left]
-        if fresh.any():
+        if grows:
             tail, counts = merged(*joined([(tail, counts), (places[fresh], values[fresh])]))
-        self.places = np.concatenate((self.places[:first], tail))
+        if grows or shrinks:
+            self.places = np.concatenate((self.places[:first], tail))
         self.values = np.concatenate((self.values[:first], counts))
 
     def between(self, first: int, last: int) -> "Columns":

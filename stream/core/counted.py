@@ -19,6 +19,7 @@ from stream.core.columns import (
     grown,
     in_order,
     joined,
+    longest,
     merged,
     pack,
     pack_columns,
@@ -75,7 +76,7 @@ class Counted:
         ordered = in_order(entries[::2], entries[1::2], signs)
         waits = _waits_of(*ordered)
         undone = self._note_waits(waits)
-        places, sums, ended, longest = _with_waits(*_counts(*ordered), *waits)
+        places, sums, ended, lengths = _with_waits(*_counts(*ordered), *waits[:2])
         np.add.at(self.totals, places & IN_BUCKET, sums)
 
         def changed(held: Ints) -> Ints:
@@ -83,7 +84,7 @@ class Counted:
             if undone:  # a call was folded again, which is seldom
                 values[ended] = self.waits.longest(places[ended])
             else:
-                values[ended] = np.maximum(held[ended], longest + 1)
+                values[ended] = np.maximum(held[ended], lengths + 1)
             return values
 
         self._unsaid.append((places, self.cells.change(places, changed)))
@@ -203,21 +204,16 @@ def _counts(facts: Ints, spans: Ints, signs: Ints) -> tuple[Ints, Ints]:
     return places, changes
 
 
-def _with_waits(
-    places: Ints, changes: Ints, ended: Ints, lengths: Ints, _: Ints
-) -> tuple[Ints, Ints, Ints, Ints]:
+def _with_waits(places: Ints, changes: Ints, ended: Ints, lengths: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """Put the places of longest waits among the others, changed by 0.
 
     Returns the places and changes, which of them are of longest waits, and the longest of the lengths there.
     """
-    if not len(ended):
-        return places, changes, ended, lengths
-    begins = firsts(ended)
-    ended, longest = ended[begins], np.maximum.reduceat(lengths, begins)
+    ended, lengths = longest(ended, lengths)
     before = places.searchsorted(ended)
     return (
         np.insert(places, before, ended),
         np.insert(changes, before, 0),
         before + np.arange(len(before)),
-        longest,
+        lengths,
     )

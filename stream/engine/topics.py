@@ -75,6 +75,7 @@ def topic_specs(settings: EngineSettings) -> tuple[TopicSpec, ...]:
         settings.shards,
         settings.replication,
     )
+    # Not compressed: the broker would do it, and the worker undo it, beside the fold.
     kept = {"retention.ms": str(RETENTION_MS)}
     # Compaction never touches the segment being written, so small segments are what keeps these topics small.
     compacted = {"segment.bytes": str(64 * 1024 * 1024), "min.cleanable.dirty.ratio": "0.1"}
